@@ -1,0 +1,78 @@
+//! Borrowing NumPy arrays, and running a kernel without the interpreter.
+
+use ferrocnn_kernels::threads;
+use ndarray::Dimension;
+use numpy::{
+    Element, PyArray, PyArray4, PyArrayDyn, PyArrayMethods, PyReadonlyArray, PyReadwriteArray,
+};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+
+pub type Array<'py, T, D> = Bound<'py, PyArray<T, D>>;
+pub type Flat<'py> = Bound<'py, PyArrayDyn<f32>>;
+
+/// Borrows for reading.
+pub fn read<'py, T: Element, D: Dimension>(
+    argument: &str,
+    array: &Array<'py, T, D>,
+) -> PyResult<PyReadonlyArray<'py, T, D>> {
+    array.try_readonly().map_err(|error| PyValueError::new_err(format!("{argument}: {error}")))
+}
+
+/// Borrows for writing.
+pub fn write<'py, T: Element, D: Dimension>(
+    argument: &str,
+    array: &Array<'py, T, D>,
+) -> PyResult<PyReadwriteArray<'py, T, D>> {
+    array.try_readwrite().map_err(|error| PyValueError::new_err(format!("{argument}: {error}")))
+}
+
+/// The elements of a contiguous array of any rank.
+pub fn elements<'a>(
+    argument: &str,
+    array: &'a PyReadonlyArray<'_, f32, ndarray::IxDyn>,
+) -> PyResult<&'a [f32]> {
+    array.as_slice().map_err(|_| not_contiguous(argument))
+}
+
+/// As [`elements`], for writing.
+pub fn elements_mut<'a>(
+    argument: &str,
+    array: &'a mut PyReadwriteArray<'_, f32, ndarray::IxDyn>,
+) -> PyResult<&'a mut [f32]> {
+    array.as_slice_mut().map_err(|_| not_contiguous(argument))
+}
+
+fn not_contiguous(argument: &str) -> PyErr {
+    PyValueError::new_err(format!("{argument}: expected a C-contiguous array"))
+}
+
+/// A batch of images as they come: bytes or floats.
+pub enum Images<'py> {
+    Bytes(PyReadonlyArray<'py, u8, ndarray::Ix4>),
+    Floats(PyReadonlyArray<'py, f32, ndarray::Ix4>),
+}
+
+impl<'py> Images<'py> {
+    pub fn read(argument: &str, array: &Bound<'py, PyAny>) -> PyResult<Self> {
+        if let Ok(bytes) = array.cast::<PyArray4<u8>>() {
+            return Ok(Self::Bytes(read(argument, bytes)?));
+        }
+        match array.cast::<PyArray4<f32>>() {
+            Ok(floats) => Ok(Self::Floats(read(argument, floats)?)),
+            Err(_) => Err(PyTypeError::new_err(format!(
+                "{argument}: expected a 4-dimensional uint8 or float32 array"
+            ))),
+        }
+    }
+}
+
+/// Runs a kernel on the threads of ferrocnn while other Python threads go on.
+pub fn run<R: Send>(
+    py: Python<'_>,
+    kernel: impl FnOnce() -> ferrocnn_kernels::Result<R> + Send,
+) -> PyResult<R> {
+    py.detach(|| threads::install(kernel))
+        .map_err(PyRuntimeError::new_err)?
+        .map_err(|error| PyValueError::new_err(error.to_string()))
+}

@@ -1,0 +1,52 @@
+//! Python bindings: borrow the arrays, detach from the interpreter, call the kernel, convert the
+//! error. Everything a person touches is in the Python package above.
+
+mod arrays;
+mod geometry;
+mod ops;
+mod updates;
+
+use pyo3::prelude::*;
+
+/// Compiled kernels of ferrocnn. Use `ferrocnn.ops` instead: it accepts what NumPy users pass.
+#[pymodule(gil_used = true)]
+mod _kernels {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use super::geometry::{ConvGeometry, PoolGeometry};
+    #[pymodule_export]
+    use super::ops::{
+        avg_pool2d, avg_pool2d_backward, conv2d, conv2d_backward, dense, dense_backward,
+        finite_range, global_avg_pool2d, global_avg_pool2d_backward, max_pool2d,
+        max_pool2d_backward, relu, relu_backward, sigmoid, sigmoid_cross_entropy,
+        sigmoid_cross_entropy_backward,
+    };
+    #[pymodule_export]
+    use super::updates::{adam_update, momentum_update, sgd_update};
+    #[pymodule_export]
+    use super::{get_num_threads, instruction_set, set_num_threads};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        ferrocnn_kernels::simd::Isa::select(std::env::var("FERROCNN_ISA").ok().as_deref())
+            .map_err(pyo3::exceptions::PyValueError::new_err)?;
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}
+
+#[pyfunction]
+fn set_num_threads(py: Python<'_>, count: usize) -> PyResult<()> {
+    py.detach(|| ferrocnn_kernels::threads::set_threads(count))
+        .map_err(pyo3::exceptions::PyRuntimeError::new_err)
+}
+
+#[pyfunction]
+fn get_num_threads() -> usize {
+    ferrocnn_kernels::threads::threads()
+}
+
+#[pyfunction]
+fn instruction_set() -> &'static str {
+    ferrocnn_kernels::simd::isa().name()
+}

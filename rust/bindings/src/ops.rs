@@ -1,0 +1,272 @@
+//! The kernels as Python functions. All write into arrays that the caller made.
+
+use ferrocnn_kernels::{activation, conv, dense as affine, loss, pool, range};
+use ndarray::{Ix1, Ix2, Ix4};
+use numpy::PyArray4;
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+
+use crate::arrays::{Array, Flat, Images, elements, elements_mut, read, run, write};
+use crate::geometry::{ConvGeometry, PoolGeometry};
+
+#[pyfunction]
+pub fn conv2d(
+    py: Python<'_>,
+    geometry: &ConvGeometry,
+    x: &Bound<'_, PyAny>,
+    weight: Array<'_, f32, Ix4>,
+    bias: Option<Array<'_, f32, Ix1>>,
+    out: Array<'_, f32, Ix4>,
+) -> PyResult<()> {
+    let images = Images::read("x", x)?;
+    let weight = read("weight", &weight)?;
+    let bias = bias.map(|bias| read("bias", &bias)).transpose()?;
+    let mut out = write("out", &out)?;
+    let (weight, out) = (weight.as_array(), out.as_array_mut());
+    let bias = bias.as_ref().map(|bias| bias.as_array());
+    let g = &geometry.0;
+    match &images {
+        Images::Bytes(x) => {
+            let x = x.as_array();
+            run(py, || conv::conv2d(g, x, weight, bias, out))
+        }
+        Images::Floats(x) => {
+            let x = x.as_array();
+            run(py, || conv::conv2d(g, x, weight, bias, out))
+        }
+    }
+}
+
+#[pyfunction]
+#[allow(clippy::too_many_arguments, reason = "the arrays of one layer's backward pass")]
+pub fn conv2d_backward(
+    py: Python<'_>,
+    geometry: &ConvGeometry,
+    grad: Array<'_, f32, Ix4>,
+    x: &Bound<'_, PyAny>,
+    weight: Array<'_, f32, Ix4>,
+    dx: Option<Array<'_, f32, Ix4>>,
+    dweight: Array<'_, f32, Ix4>,
+    dbias: Array<'_, f32, Ix1>,
+) -> PyResult<()> {
+    let images = Images::read("x", x)?;
+    let (grad, weight) = (read("grad", &grad)?, read("weight", &weight)?);
+    let mut dx = dx.map(|dx| write("dx", &dx)).transpose()?;
+    let (mut dweight, mut dbias) = (write("dweight", &dweight)?, write("dbias", &dbias)?);
+    let (grad, weight) = (grad.as_array(), weight.as_array());
+    let dx = dx.as_mut().map(|dx| dx.as_array_mut());
+    let (dweight, dbias) = (dweight.as_array_mut(), dbias.as_array_mut());
+    let g = &geometry.0;
+    match &images {
+        Images::Bytes(x) => {
+            let x = x.as_array();
+            run(py, || conv::conv2d_backward(g, grad, x, weight, dx, dweight, dbias))
+        }
+        Images::Floats(x) => {
+            let x = x.as_array();
+            run(py, || conv::conv2d_backward(g, grad, x, weight, dx, dweight, dbias))
+        }
+    }
+}
+
+/// Winner arrays come with one byte or four for each element.
+enum Winners<'a, 'py> {
+    Bytes(&'a Bound<'py, PyArray4<u8>>),
+    Words(&'a Bound<'py, PyArray4<u32>>),
+}
+
+impl<'a, 'py> Winners<'a, 'py> {
+    fn new(winners: &'a Bound<'py, PyAny>) -> PyResult<Self> {
+        if let Ok(bytes) = winners.cast() {
+            return Ok(Self::Bytes(bytes));
+        }
+        winners.cast().map(Self::Words).map_err(|_| {
+            PyTypeError::new_err("winners: expected a 4-dimensional uint8 or uint32 array")
+        })
+    }
+}
+
+#[pyfunction]
+pub fn max_pool2d(
+    py: Python<'_>,
+    geometry: &PoolGeometry,
+    x: Array<'_, f32, Ix4>,
+    out: Array<'_, f32, Ix4>,
+    winners: &Bound<'_, PyAny>,
+) -> PyResult<()> {
+    let (x, mut out) = (read("x", &x)?, write("out", &out)?);
+    let (x, out, g) = (x.as_array(), out.as_array_mut(), &geometry.0);
+    match Winners::new(winners)? {
+        Winners::Bytes(winners) => {
+            let mut winners = write("winners", winners)?;
+            let winners = winners.as_array_mut();
+            run(py, || pool::max_pool(g, x, out, winners))
+        }
+        Winners::Words(winners) => {
+            let mut winners = write("winners", winners)?;
+            let winners = winners.as_array_mut();
+            run(py, || pool::max_pool(g, x, out, winners))
+        }
+    }
+}
+
+#[pyfunction]
+pub fn max_pool2d_backward(
+    py: Python<'_>,
+    geometry: &PoolGeometry,
+    grad: Array<'_, f32, Ix4>,
+    winners: &Bound<'_, PyAny>,
+    dx: Array<'_, f32, Ix4>,
+) -> PyResult<()> {
+    let (grad, mut dx) = (read("grad", &grad)?, write("dx", &dx)?);
+    let (grad, dx, g) = (grad.as_array(), dx.as_array_mut(), &geometry.0);
+    match Winners::new(winners)? {
+        Winners::Bytes(winners) => {
+            let winners = read("winners", winners)?;
+            let winners = winners.as_array();
+            run(py, || pool::max_pool_backward(g, grad, winners, dx))
+        }
+        Winners::Words(winners) => {
+            let winners = read("winners", winners)?;
+            let winners = winners.as_array();
+            run(py, || pool::max_pool_backward(g, grad, winners, dx))
+        }
+    }
+}
+
+#[pyfunction]
+pub fn avg_pool2d(
+    py: Python<'_>,
+    geometry: &PoolGeometry,
+    x: Array<'_, f32, Ix4>,
+    out: Array<'_, f32, Ix4>,
+) -> PyResult<()> {
+    let (x, mut out) = (read("x", &x)?, write("out", &out)?);
+    let (x, out, g) = (x.as_array(), out.as_array_mut(), &geometry.0);
+    run(py, || pool::average_pool(g, x, out))
+}
+
+#[pyfunction]
+pub fn avg_pool2d_backward(
+    py: Python<'_>,
+    geometry: &PoolGeometry,
+    grad: Array<'_, f32, Ix4>,
+    dx: Array<'_, f32, Ix4>,
+) -> PyResult<()> {
+    let (grad, mut dx) = (read("grad", &grad)?, write("dx", &dx)?);
+    let (grad, dx, g) = (grad.as_array(), dx.as_array_mut(), &geometry.0);
+    run(py, || pool::average_pool_backward(g, grad, dx))
+}
+
+#[pyfunction]
+pub fn global_avg_pool2d(
+    py: Python<'_>,
+    x: Array<'_, f32, Ix4>,
+    out: Array<'_, f32, Ix2>,
+) -> PyResult<()> {
+    let (x, mut out) = (read("x", &x)?, write("out", &out)?);
+    let (x, out) = (x.as_array(), out.as_array_mut());
+    run(py, || pool::global_average_pool(x, out))
+}
+
+#[pyfunction]
+pub fn global_avg_pool2d_backward(
+    py: Python<'_>,
+    grad: Array<'_, f32, Ix2>,
+    dx: Array<'_, f32, Ix4>,
+) -> PyResult<()> {
+    let (grad, mut dx) = (read("grad", &grad)?, write("dx", &dx)?);
+    let (grad, dx) = (grad.as_array(), dx.as_array_mut());
+    run(py, || pool::global_average_pool_backward(grad, dx))
+}
+
+#[pyfunction]
+pub fn dense(
+    py: Python<'_>,
+    x: Array<'_, f32, Ix2>,
+    weight: Array<'_, f32, Ix2>,
+    bias: Option<Array<'_, f32, Ix1>>,
+    out: Array<'_, f32, Ix2>,
+) -> PyResult<()> {
+    let (x, weight, mut out) = (read("x", &x)?, read("weight", &weight)?, write("out", &out)?);
+    let bias = bias.map(|bias| read("bias", &bias)).transpose()?;
+    let (x, weight, out) = (x.as_array(), weight.as_array(), out.as_array_mut());
+    let bias = bias.as_ref().map(|bias| bias.as_array());
+    run(py, || affine::dense(x, weight, bias, out))
+}
+
+#[pyfunction]
+#[allow(clippy::too_many_arguments, reason = "the arrays of one layer's backward pass")]
+pub fn dense_backward(
+    py: Python<'_>,
+    grad: Array<'_, f32, Ix2>,
+    x: Array<'_, f32, Ix2>,
+    weight: Array<'_, f32, Ix2>,
+    dx: Option<Array<'_, f32, Ix2>>,
+    dweight: Array<'_, f32, Ix2>,
+    dbias: Array<'_, f32, Ix1>,
+) -> PyResult<()> {
+    let (grad, x, weight) = (read("grad", &grad)?, read("x", &x)?, read("weight", &weight)?);
+    let mut dx = dx.map(|dx| write("dx", &dx)).transpose()?;
+    let (mut dweight, mut dbias) = (write("dweight", &dweight)?, write("dbias", &dbias)?);
+    let (grad, x, weight) = (grad.as_array(), x.as_array(), weight.as_array());
+    let dx = dx.as_mut().map(|dx| dx.as_array_mut());
+    let (dweight, dbias) = (dweight.as_array_mut(), dbias.as_array_mut());
+    run(py, || affine::dense_backward(grad, x, weight, dx, dweight, dbias))
+}
+
+#[pyfunction]
+pub fn relu(py: Python<'_>, x: Flat<'_>) -> PyResult<()> {
+    let mut x = write("x", &x)?;
+    let x = elements_mut("x", &mut x)?;
+    run(py, || {
+        activation::relu(x);
+        Ok(())
+    })
+}
+
+#[pyfunction]
+pub fn relu_backward(py: Python<'_>, grad: Flat<'_>, y: Flat<'_>) -> PyResult<()> {
+    let (mut grad, y) = (write("grad", &grad)?, read("y", &y)?);
+    let (grad, y) = (elements_mut("grad", &mut grad)?, elements("y", &y)?);
+    run(py, || activation::relu_backward(grad, y))
+}
+
+#[pyfunction]
+pub fn sigmoid(py: Python<'_>, x: Flat<'_>) -> PyResult<()> {
+    let mut x = write("x", &x)?;
+    let x = elements_mut("x", &mut x)?;
+    run(py, || {
+        activation::sigmoid(x);
+        Ok(())
+    })
+}
+
+#[pyfunction]
+pub fn sigmoid_cross_entropy(py: Python<'_>, logits: Flat<'_>, targets: Flat<'_>) -> PyResult<f64> {
+    let (logits, targets) = (read("logits", &logits)?, read("targets", &targets)?);
+    let (logits, targets) = (elements("logits", &logits)?, elements("targets", &targets)?);
+    run(py, || loss::sigmoid_cross_entropy(logits, targets))
+}
+
+#[pyfunction]
+pub fn sigmoid_cross_entropy_backward(
+    py: Python<'_>,
+    logits: Flat<'_>,
+    targets: Flat<'_>,
+    scale: f32,
+    dlogits: Flat<'_>,
+) -> PyResult<()> {
+    let (logits, targets) = (read("logits", &logits)?, read("targets", &targets)?);
+    let mut dlogits = write("dlogits", &dlogits)?;
+    let (logits, targets) = (elements("logits", &logits)?, elements("targets", &targets)?);
+    let dlogits = elements_mut("dlogits", &mut dlogits)?;
+    run(py, || loss::sigmoid_cross_entropy_backward(logits, targets, scale, dlogits))
+}
+
+#[pyfunction]
+pub fn finite_range(py: Python<'_>, x: Flat<'_>) -> PyResult<Option<(f32, f32)>> {
+    let x = read("x", &x)?;
+    let x = elements("x", &x)?;
+    run(py, || Ok(range::finite_range(x)))
+}

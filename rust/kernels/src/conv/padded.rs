@@ -1,0 +1,57 @@
+//! Copies of one image with zeros around it, so that kernels have no edge branches.
+
+use crate::pixel::Pixel;
+
+/// Overwrites `target`, of shape (rows, columns, channels), with zeros and the `image`, of shape
+/// (height, width, channels): its pixel (y, x) goes to
+/// `(y * spacing.0 + offset.0, x * spacing.1 + offset.1)`; what falls outside is dropped.
+pub(crate) fn place<T: Pixel>(
+    image: &[T],
+    shape: [usize; 3],
+    target: &mut [f32],
+    target_size: (usize, usize),
+    offset: (isize, isize),
+    spacing: (usize, usize),
+) {
+    let [height, width, channels] = shape;
+    let rows = landing(height, target_size.0, offset.0, spacing.0);
+    let columns = landing(width, target_size.1, offset.1, spacing.1);
+    target.fill(0.0);
+    if columns.is_empty() {
+        return;
+    }
+    for y in rows {
+        let source = &image[(y * width + columns.start) * channels..][..columns.len() * channels];
+        let row = position(y, offset.0, spacing.0);
+        let start = row * target_size.1 + position(columns.start, offset.1, spacing.1);
+        let target = &mut target[start * channels..];
+        if spacing.1 == 1 {
+            copy(source, &mut target[..source.len()]);
+        } else {
+            let targets = target.chunks_mut(spacing.1 * channels);
+            for (pixel, target) in source.chunks_exact(channels).zip(targets) {
+                copy(pixel, &mut target[..channels]);
+            }
+        }
+    }
+}
+
+fn copy<T: Pixel>(source: &[T], target: &mut [f32]) {
+    for (target, &value) in target.iter_mut().zip(source) {
+        *target = value.to_f32();
+    }
+}
+
+fn position(index: usize, offset: isize, spacing: usize) -> usize {
+    (index * spacing).wrapping_add_signed(offset)
+}
+
+/// The indices below `size` whose position is inside `0..limit`.
+fn landing(size: usize, limit: usize, offset: isize, spacing: usize) -> std::ops::Range<usize> {
+    let first = if offset < 0 { offset.unsigned_abs().div_ceil(spacing) } else { 0 };
+    let end = match limit.checked_add_signed(-offset) {
+        Some(room) => room.div_ceil(spacing).min(size),
+        None => 0,
+    };
+    first.min(end)..end
+}

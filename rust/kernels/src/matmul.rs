@@ -1,0 +1,225 @@
+//! The product under convolutions and dense layers.
+//!
+//! `out[m][n] = start + sum over r, k of left(m, r, k) * right[r * run_length + k][n]`, where
+//! `left(m, r, k)` lies at `m * row + r * run + k * step`. With one run this is an ordinary matrix
+//! product with any strides on the left. With a run for each kernel row it is a convolution read
+//! in place: in NHWC the window of an output pixel is `kernel_h` contiguous runs of
+//! `kernel_w * channels` floats, and the windows of neighbours overlap by just moving the start.
+//!
+//! A tile of `MR` rows by `NV` vectors is held in registers over the whole sum, so the terms of
+//! an element are added in the order of (r, k) whatever the tile and the lanes.
+
+use crate::simd::{Kernel, Simd, dispatch};
+
+/// The left operand: element (m, r, k) is `data[m * row + r * run + k * step]`.
+pub(crate) struct Left<'a> {
+    pub data: &'a [f32],
+    pub row: usize,
+    pub run: usize,
+    pub step: usize,
+}
+
+/// What the sums start from.
+pub(crate) enum Start<'a> {
+    Zero,
+    /// One value for each column.
+    Bias(&'a [f32]),
+    /// The content of `out`.
+    Out,
+}
+
+/// A product to compute; see the module.
+pub(crate) struct Product<'a> {
+    pub rows: usize,
+    pub columns: usize,
+    pub runs: usize,
+    pub run_length: usize,
+    pub left: Left<'a>,
+    /// `runs * run_length` rows of `columns`, contiguous.
+    pub right: &'a [f32],
+    pub start: Start<'a>,
+    /// Element (m, n) is `out[m * out_row + n]`.
+    pub out: &'a mut [f32],
+    pub out_row: usize,
+}
+
+impl Product<'_> {
+    /// Computes with the instruction set in force.
+    pub fn compute(self) {
+        if self.rows == 0 || self.columns == 0 {
+            return;
+        }
+        let Left { data, row, run, step } = self.left;
+        assert!(self.runs > 0 && self.run_length > 0);
+        let last = (self.rows - 1) * row + (self.runs - 1) * run + (self.run_length - 1) * step;
+        assert!(last < data.len());
+        assert_eq!(self.right.len(), self.runs * self.run_length * self.columns);
+        assert!((self.rows - 1) * self.out_row + self.columns <= self.out.len());
+        if let Start::Bias(bias) = self.start {
+            assert_eq!(bias.len(), self.columns);
+        }
+        dispatch(self);
+    }
+}
+
+impl Kernel for Product<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        // Rows that fill the registers: 16 accumulators of 32 registers (AVX-512), 12 of 16
+        // (AVX2), 8 of 16 (SSE, NEON).
+        match S::LANES {
+            16 => self.cover::<S, 8>(simd),
+            8 => self.cover::<S, 6>(simd),
+            _ => self.cover::<S, 4>(simd),
+        }
+    }
+}
+
+impl Product<'_> {
+    /// Cuts the output into tiles of `MR` rows by two vectors, and smaller ones at the edges.
+    #[inline(always)]
+    fn cover<S: Simd, const MR: usize>(mut self, simd: S) {
+        let mut column = 0;
+        while column < self.columns {
+            let left = self.columns - column;
+            if left >= 2 * S::LANES {
+                self.column_of_tiles::<S, MR, 2, false>(simd, column);
+                column += 2 * S::LANES;
+            } else if left >= S::LANES {
+                self.column_of_tiles::<S, MR, 1, false>(simd, column);
+                column += S::LANES;
+            } else {
+                self.column_of_tiles::<S, MR, 1, true>(simd, column);
+                column = self.columns;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn column_of_tiles<S: Simd, const MR: usize, const NV: usize, const PARTIAL: bool>(
+        &mut self,
+        simd: S,
+        column: usize,
+    ) {
+        let mut row = 0;
+        while self.rows - row >= MR {
+            self.tile::<S, MR, NV, PARTIAL>(simd, row, column);
+            row += MR;
+        }
+        while self.rows - row >= 2 {
+            self.tile::<S, 2, NV, PARTIAL>(simd, row, column);
+            row += 2;
+        }
+        if row < self.rows {
+            self.tile::<S, 1, NV, PARTIAL>(simd, row, column);
+        }
+    }
+
+    /// `MR` rows by `NV` vectors from (row, column) on. `PARTIAL`: the vector is wider than the
+    /// columns left.
+    #[inline(always)]
+    fn tile<S: Simd, const MR: usize, const NV: usize, const PARTIAL: bool>(
+        &mut self,
+        simd: S,
+        row: usize,
+        column: usize,
+    ) {
+        let count = self.columns - column;
+        // SAFETY: `compute` checked that the furthest element of each operand is inside its
+        // slice; rows below `rows` and columns below `columns` are all that is addressed.
+        unsafe {
+            let out = self.out.as_mut_ptr().add(row * self.out_row + column);
+            let mut sums = [[simd.splat(0.0); NV]; MR];
+            match self.start {
+                Start::Zero => {}
+                Start::Bias(bias) => {
+                    for v in 0..NV {
+                        let value = load::<S, PARTIAL>(
+                            simd,
+                            count,
+                            bias.as_ptr().add(column + v * S::LANES),
+                        );
+                        for sum in &mut sums {
+                            sum[v] = value;
+                        }
+                    }
+                }
+                Start::Out => {
+                    for (m, sum) in sums.iter_mut().enumerate() {
+                        for (v, lanes) in sum.iter_mut().enumerate() {
+                            *lanes = load::<S, PARTIAL>(
+                                simd,
+                                count,
+                                out.add(m * self.out_row + v * S::LANES),
+                            );
+                        }
+                    }
+                }
+            }
+
+            let Left { data, row: left_row, run, step } = self.left;
+            let mut right = self.right.as_ptr().add(column);
+            for r in 0..self.runs {
+                let mut left = data.as_ptr().add(row * left_row + r * run);
+                for _ in 0..self.run_length {
+                    let mut vectors = [simd.splat(0.0); NV];
+                    for (v, lanes) in vectors.iter_mut().enumerate() {
+                        *lanes = load::<S, PARTIAL>(simd, count, right.add(v * S::LANES));
+                    }
+                    for (m, sum) in sums.iter_mut().enumerate() {
+                        let factor = simd.splat(*left.add(m * left_row));
+                        for v in 0..NV {
+                            sum[v] = simd.mul_add(factor, vectors[v], sum[v]);
+                        }
+                    }
+                    left = left.wrapping_add(step);
+                    right = right.wrapping_add(self.columns);
+                }
+            }
+
+            for (m, sum) in sums.iter().enumerate() {
+                for (v, &lanes) in sum.iter().enumerate() {
+                    store::<S, PARTIAL>(
+                        simd,
+                        count,
+                        out.add(m * self.out_row + v * S::LANES),
+                        lanes,
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// A vector, or its first `count` lanes.
+///
+/// # Safety
+/// `LANES` floats at `source` must be readable, `count < LANES` of them if PARTIAL.
+#[inline(always)]
+unsafe fn load<S: Simd, const PARTIAL: bool>(simd: S, count: usize, source: *const f32) -> S::F32 {
+    // SAFETY: the caller's promise.
+    unsafe { if PARTIAL { simd.load_partial(source, count) } else { simd.load(source) } }
+}
+
+/// Writes a vector, or its first `count` lanes.
+///
+/// # Safety
+/// `LANES` floats at `target` must be writable, `count < LANES` of them if PARTIAL.
+#[inline(always)]
+unsafe fn store<S: Simd, const PARTIAL: bool>(
+    simd: S,
+    count: usize,
+    target: *mut f32,
+    value: S::F32,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if PARTIAL {
+            simd.store_partial(target, count, value);
+        } else {
+            simd.store(target, value);
+        }
+    }
+}

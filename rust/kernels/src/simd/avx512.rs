@@ -1,0 +1,72 @@
+//! AVX-512F: 16 lanes, 32 registers, masks.
+
+use std::arch::x86_64::*;
+
+use super::{Kernel, Simd};
+
+/// Proof that AVX-512F runs here.
+#[derive(Debug, Clone, Copy)]
+pub struct Avx512(());
+
+impl Avx512 {
+    /// A token, where the machine has the set.
+    pub fn detect() -> Option<Self> {
+        is_x86_feature_detected!("avx512f").then_some(Self(()))
+    }
+
+    pub(super) fn enter<K: Kernel>(self, kernel: K) -> K::Output {
+        #[target_feature(enable = "avx512f")]
+        fn entered<K: Kernel>(token: Avx512, kernel: K) -> K::Output {
+            kernel.run(token)
+        }
+        // SAFETY: a token exists only where `detect` found the feature.
+        unsafe { entered(self, kernel) }
+    }
+}
+
+fn mask(count: usize) -> __mmask16 {
+    ((1u32 << count) - 1) as __mmask16
+}
+
+// SAFETY (all blocks below): a token exists only where AVX-512F was found; the pointers are the
+// caller's promise, stated at the trait.
+impl Simd for Avx512 {
+    type F32 = __m512;
+    const LANES: usize = 16;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> __m512 {
+        // SAFETY: as above.
+        unsafe { _mm512_set1_ps(value) }
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: as above.
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, source: *const f32) -> __m512 {
+        // SAFETY: as above.
+        unsafe { _mm512_loadu_ps(source) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_partial(self, source: *const f32, count: usize) -> __m512 {
+        // SAFETY: as above; lanes that the mask leaves out are not read.
+        unsafe { _mm512_maskz_loadu_ps(mask(count), source) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, target: *mut f32, value: __m512) {
+        // SAFETY: as above.
+        unsafe { _mm512_storeu_ps(target, value) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_partial(self, target: *mut f32, count: usize, value: __m512) {
+        // SAFETY: as above; lanes that the mask leaves out are not written.
+        unsafe { _mm512_mask_storeu_ps(target, mask(count), value) }
+    }
+}

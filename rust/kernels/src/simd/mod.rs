@@ -1,0 +1,78 @@
+//! Instruction sets.
+//!
+//! A kernel is written once, as a [`Kernel`] whose body is generic over a token that implements
+//! [`Simd`]. A token can only be had where its instruction set was found at run time, so holding
+//! one is the proof that its instructions may run. Per-set code is the few lines in `avx512.rs`,
+//! `avx2.rs` and `portable.rs`: loads, stores, arithmetic.
+//!
+//! Lanes always run along the last axis of an array, never along a summed one. So an element is
+//! summed in the same order whatever the number of lanes, and AVX2 and AVX-512, which both fuse
+//! the multiply and the add, give the same bits.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod isa;
+mod portable;
+
+pub use isa::{Isa, isa};
+
+/// The operations of one instruction set on vectors of `LANES` floats.
+pub trait Simd: Copy {
+    /// A vector register.
+    type F32: Copy;
+    /// Floats in a vector.
+    const LANES: usize;
+
+    /// All lanes `value`.
+    fn splat(self, value: f32) -> Self::F32;
+
+    /// `a * b + c`, fused where the set can.
+    fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
+
+    /// The `LANES` floats at `source`.
+    ///
+    /// # Safety
+    /// They must be readable. No alignment is needed.
+    unsafe fn load(self, source: *const f32) -> Self::F32;
+
+    /// The first `count < LANES` floats at `source`, zeros behind them.
+    ///
+    /// # Safety
+    /// Those `count` floats must be readable; no others are touched.
+    unsafe fn load_partial(self, source: *const f32, count: usize) -> Self::F32;
+
+    /// Writes all lanes to `target`.
+    ///
+    /// # Safety
+    /// `LANES` floats must be writable there. No alignment is needed.
+    unsafe fn store(self, target: *mut f32, value: Self::F32);
+
+    /// Writes the first `count < LANES` lanes to `target`.
+    ///
+    /// # Safety
+    /// Those `count` floats must be writable; no others are touched.
+    unsafe fn store_partial(self, target: *mut f32, count: usize, value: Self::F32);
+}
+
+/// A computation written once for every instruction set.
+pub trait Kernel {
+    /// What it returns.
+    type Output;
+
+    /// The body. Must be `#[inline(always)]`, as must be all that it calls in its inner loops:
+    /// only code inlined here is compiled for the instruction set of the token.
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// Runs a kernel with the instruction set in force.
+pub fn dispatch<K: Kernel>(kernel: K) -> K::Output {
+    match isa() {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512(token) => token.enter(kernel),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2(token) => token.enter(kernel),
+        Isa::Portable(token) => kernel.run(token),
+    }
+}

@@ -1,0 +1,51 @@
+//! Four lanes in plain Rust: one register of SSE or NEON, which every compiler finds by itself.
+
+use super::Simd;
+
+/// Needs no proof: every machine has it.
+#[derive(Debug, Clone, Copy)]
+pub struct Portable;
+
+/// Where the target has no fused multiply-add, `f32::mul_add` is a slow library call.
+const FUSED: bool = cfg!(any(target_arch = "aarch64", target_feature = "fma"));
+
+impl Simd for Portable {
+    type F32 = [f32; 4];
+    const LANES: usize = 4;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> [f32; 4] {
+        [value; 4]
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: [f32; 4], b: [f32; 4], c: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|i| if FUSED { a[i].mul_add(b[i], c[i]) } else { a[i] * b[i] + c[i] })
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, source: *const f32) -> [f32; 4] {
+        // SAFETY: the caller promises four readable floats.
+        unsafe { source.cast::<[f32; 4]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn load_partial(self, source: *const f32, count: usize) -> [f32; 4] {
+        // SAFETY: the caller promises `count` readable floats; no others are read.
+        std::array::from_fn(|i| if i < count { unsafe { source.add(i).read() } } else { 0.0 })
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, target: *mut f32, value: [f32; 4]) {
+        // SAFETY: the caller promises four writable floats.
+        unsafe { target.cast::<[f32; 4]>().write_unaligned(value) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_partial(self, target: *mut f32, count: usize, value: [f32; 4]) {
+        for (i, lane) in value.into_iter().enumerate().take(count) {
+            // SAFETY: the caller promises `count` writable floats; no others are written.
+            unsafe { target.add(i).write(lane) }
+        }
+    }
+}

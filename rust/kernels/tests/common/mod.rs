@@ -1,0 +1,92 @@
+//! The truth: one loop for each index, in f64.
+
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use ferrocnn_kernels::{Axis, ConvGeometry, Padding};
+use ndarray::{Array, Array4, Dimension, ShapeBuilder};
+use proptest::prelude::*;
+
+/// Numbers in -1..1 that depend on the seed and the position alone.
+pub fn values<D: Dimension, S: ShapeBuilder<Dim = D>>(shape: S, seed: u64) -> Array<f32, D> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    Array::from_shape_simple_fn(shape, || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1u32 << 23) as f32 - 1.0
+    })
+}
+
+pub fn paddings() -> impl Strategy<Value = Padding> {
+    prop_oneof![
+        Just(Padding::Same),
+        Just(Padding::Valid),
+        (0..4usize, 0..4usize, 0..4usize, 0..4usize)
+            .prop_map(|(top, bottom, left, right)| Padding::Explicit { top, bottom, left, right }),
+    ]
+}
+
+/// Geometries that fit; those that do not are drawn again.
+pub fn geometries() -> impl Strategy<Value = ConvGeometry> {
+    let channels = || prop_oneof![1..20usize, Just(24), Just(33), Just(100)];
+    (
+        (1..10usize, 1..10usize, channels()),
+        (1..6usize, 1..6usize),
+        channels(),
+        (1..4usize, 1..4usize),
+        paddings(),
+    )
+        .prop_filter_map("fits", |(input, kernel, filters, stride, padding)| {
+            ConvGeometry::new(input, kernel, filters, stride, padding).ok()
+        })
+}
+
+/// The input position under offset `k` of window `o`, if it is not padding.
+fn position(axis: &Axis, o: usize, k: usize) -> Option<usize> {
+    (o * axis.stride + k).checked_sub(axis.before).filter(|&position| position < axis.size)
+}
+
+/// Calls `body` with (image, oy, ox, filter, y, x, channel, a, b) for every product of a
+/// convolution: the seven loops.
+pub fn for_each_product(
+    g: &ConvGeometry,
+    batch: usize,
+    mut body: impl FnMut([usize; 4], [usize; 4], [usize; 4]),
+) {
+    for i in 0..batch {
+        for oy in 0..g.height.output {
+            for ox in 0..g.width.output {
+                for f in 0..g.out_channels {
+                    for a in 0..g.height.window {
+                        for b in 0..g.width.window {
+                            let at = (position(&g.height, oy, a), position(&g.width, ox, b));
+                            let (Some(y), Some(x)) = at else { continue };
+                            for c in 0..g.in_channels {
+                                body([i, oy, ox, f], [i, y, x, c], [a, b, c, f]);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Every element within `tolerance`, which the caller derives from the number of terms.
+pub fn assert_close<D: Dimension>(got: &Array<f32, D>, expected: &Array<f64, D>, tolerance: f64) {
+    assert_eq!(got.shape(), expected.shape());
+    for (index, (&got, &expected)) in got.iter().zip(expected).enumerate() {
+        let difference = (f64::from(got) - expected).abs();
+        assert!(difference <= tolerance, "element {index}: got {got}, expected {expected}");
+    }
+}
+
+/// The error of a float32 sum of `terms` products of numbers below 1.
+pub fn rounding(terms: usize) -> f64 {
+    (terms as f64 + 2.0) * f64::from(f32::EPSILON)
+}
+
+/// Zeros in f64 of the shape (batch, shape...).
+pub fn zeros(batch: usize, shape: [usize; 3]) -> Array4<f64> {
+    Array4::zeros((batch, shape[0], shape[1], shape[2]))
+}
