@@ -1,0 +1,54 @@
+"""Train and run small convolutional image classifiers on ordinary CPUs."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from ferrocnn import ops
+from ferrocnn._kernels import __version__
+from ferrocnn.checkpoint import load
+from ferrocnn.errors import DivergedError, ModelFileError
+from ferrocnn.metrics import Evaluation, evaluate
+from ferrocnn.model import CNN, Prediction
+from ferrocnn.optimizers import SGD, Adam, Momentum
+from ferrocnn.threads import get_num_threads, set_num_threads
+from ferrocnn.training import History, SaveBest, train
+
+if TYPE_CHECKING:
+    from ferrocnn.images import ImageDataset, load_images
+    from ferrocnn.preprocessing import Preprocessing
+
+__all__ = [
+    "CNN",
+    "SGD",
+    "Adam",
+    "DivergedError",
+    "Evaluation",
+    "History",
+    "ImageDataset",
+    "ModelFileError",
+    "Momentum",
+    "Prediction",
+    "Preprocessing",
+    "SaveBest",
+    "__version__",
+    "evaluate",
+    "get_num_threads",
+    "load",
+    "load_images",
+    "ops",
+    "set_num_threads",
+    "train",
+]
+
+# Pillow is imported with these, and only by those who use them.
+_LAZY = {
+    "ImageDataset": "ferrocnn.images",
+    "Preprocessing": "ferrocnn.preprocessing",
+    "load_images": "ferrocnn.images",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,100 @@
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Floats = NDArray[np.float32]
+_Padding = str | tuple[int, int, int, int]
+
+__version__: str
+
+@final
+class ConvGeometry:
+    def __new__(
+        cls,
+        input_shape: tuple[int, int, int],
+        kernel_size: tuple[int, int],
+        out_channels: int,
+        stride: tuple[int, int],
+        padding: _Padding,
+    ) -> ConvGeometry: ...
+    @property
+    def output_shape(self) -> tuple[int, int, int]: ...
+
+@final
+class PoolGeometry:
+    def __new__(
+        cls,
+        input_shape: tuple[int, int, int],
+        window: tuple[int, int],
+        stride: tuple[int, int],
+        padding: _Padding,
+    ) -> PoolGeometry: ...
+    @property
+    def output_shape(self) -> tuple[int, int, int]: ...
+
+def conv2d(
+    geometry: ConvGeometry,
+    x: NDArray[Any],
+    weight: _Floats,
+    bias: _Floats | None,
+    out: _Floats,
+) -> None: ...
+def conv2d_backward(
+    geometry: ConvGeometry,
+    grad: _Floats,
+    x: NDArray[Any],
+    weight: _Floats,
+    dx: _Floats | None,
+    dweight: _Floats,
+    dbias: _Floats,
+) -> None: ...
+def max_pool2d(
+    geometry: PoolGeometry, x: _Floats, out: _Floats, winners: NDArray[Any]
+) -> None: ...
+def max_pool2d_backward(
+    geometry: PoolGeometry, grad: _Floats, winners: NDArray[Any], dx: _Floats
+) -> None: ...
+def avg_pool2d(geometry: PoolGeometry, x: _Floats, out: _Floats) -> None: ...
+def avg_pool2d_backward(geometry: PoolGeometry, grad: _Floats, dx: _Floats) -> None: ...
+def global_avg_pool2d(x: _Floats, out: _Floats) -> None: ...
+def global_avg_pool2d_backward(grad: _Floats, dx: _Floats) -> None: ...
+def dense(x: _Floats, weight: _Floats, bias: _Floats | None, out: _Floats) -> None: ...
+def dense_backward(
+    grad: _Floats,
+    x: _Floats,
+    weight: _Floats,
+    dx: _Floats | None,
+    dweight: _Floats,
+    dbias: _Floats,
+) -> None: ...
+def relu(x: _Floats) -> None: ...
+def relu_backward(grad: _Floats, y: _Floats) -> None: ...
+def sigmoid(x: _Floats) -> None: ...
+def sigmoid_cross_entropy(logits: _Floats, targets: _Floats) -> float: ...
+def sigmoid_cross_entropy_backward(
+    logits: _Floats, targets: _Floats, scale: float, dlogits: _Floats
+) -> None: ...
+def finite_range(x: _Floats) -> tuple[float, float] | None: ...
+def sgd_update(parameter: _Floats, gradient: _Floats, learning_rate: float) -> None: ...
+def momentum_update(
+    parameter: _Floats,
+    gradient: _Floats,
+    velocity: _Floats,
+    learning_rate: float,
+    momentum: float,
+) -> None: ...
+def adam_update(
+    parameter: _Floats,
+    gradient: _Floats,
+    first_moment: _Floats,
+    second_moment: _Floats,
+    step: int,
+    learning_rate: float,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+) -> None: ...
+def set_num_threads(count: int) -> None: ...
+def get_num_threads() -> int: ...
+def instruction_set() -> str: ...

@@ -1,0 +1,110 @@
+"""Checks of arguments. Each names the argument, what was expected and what came."""
+
+import math
+import operator
+import warnings
+from collections.abc import Sequence
+from typing import Any, SupportsIndex
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ferrocnn import _kernels
+
+Images = NDArray[np.uint8] | NDArray[np.float32]
+
+# Standardised pixels stay within about +-5; pixels that nobody scaled reach 255.
+_LARGEST_SCALED_PIXEL = 10.0
+
+
+def check_int(name: str, value: object, least: int) -> int:
+    """Return `value` as an int of at least `least`. Booleans and floats are not ints."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, SupportsIndex):
+        raise TypeError(f"{name}: expected an integer, got {value!r}")
+    number = operator.index(value)
+    if number < least:
+        raise ValueError(f"{name}: expected at least {least}, got {number}")
+    return number
+
+
+def check_positive_int(name: str, value: object) -> int:
+    """Return `value` as an int of at least 1."""
+    return check_int(name, value, 1)
+
+
+def check_positive_float(name: str, value: Any) -> float:
+    """Return `value` as a finite float above 0."""
+    if isinstance(value, (bool, str, bytes)):
+        raise TypeError(f"{name}: expected a number, got {value!r}")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: expected a number, got {value!r}") from None
+    if not (math.isfinite(number) and number > 0):
+        raise ValueError(f"{name}: expected a finite number above 0, got {number}")
+    return number
+
+
+def check_fraction(name: str, value: Any) -> float:
+    """Return `value` as a float strictly between 0 and 1."""
+    number = check_positive_float(name, value)
+    if number >= 1:
+        raise ValueError(f"{name}: expected a number between 0 and 1, got {number}")
+    return number
+
+
+def check_images(X: ArrayLike, input_shape: Sequence[int], name: str = "X") -> Images:
+    """Return a batch of images as a C-contiguous array that the kernels take.
+
+    X: (n, height, width, channels), n >= 1; uint8 stays, other floats become float32. NaN,
+    infinite values, another shape or dtype raise. Floats that look like 0..255 warn.
+    """
+    array = _as_array(X, name)
+    expected = f"expected (batch, {', '.join(map(str, input_shape))}) uint8 or float32"
+    got = f"got {array.shape} {array.dtype}"
+    if array.dtype != np.uint8 and not np.issubdtype(array.dtype, np.floating):
+        raise TypeError(f"{name}: {expected}, {got}")
+    if array.shape == tuple(input_shape):
+        raise ValueError(f"{name}: {expected}, {got}; add a batch axis with {name}[None]")
+    if array.shape[1:] != tuple(input_shape):
+        raise ValueError(f"{name}: {expected}, {got}")
+    if array.shape[0] == 0:
+        raise ValueError(f"{name}: expected at least one image, {got}")
+    if array.dtype == np.uint8:
+        return np.ascontiguousarray(array)
+    with np.errstate(over="ignore"):  # what overflows is found as infinite below
+        floats = np.ascontiguousarray(array, dtype=np.float32)
+    value_range = _kernels.finite_range(floats)
+    if value_range is None:
+        raise ValueError(f"{name}: expected finite pixels, got NaN or infinity")
+    if max(-value_range[0], value_range[1]) > _LARGEST_SCALED_PIXEL:
+        warnings.warn(
+            f"{name}: float pixels are taken as they are, and these reach "
+            f"{value_range[1]:g}; scale them to 0..1, or pass uint8",
+            stacklevel=3,
+        )
+    return floats
+
+
+def check_labels(y: ArrayLike, count: int, name: str = "y") -> NDArray[np.float32]:
+    """Return binary labels as float32 of shape (count,).
+
+    y: (count,) or (count, 1) of bool, int or float, each 0 or 1.
+    """
+    array = _as_array(y, name)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name}: expected bool, int or float labels, got {array.dtype}")
+    if array.shape not in ((count,), (count, 1)):
+        raise ValueError(f"{name}: expected ({count},) or ({count}, 1), got {array.shape}")
+    array = array.reshape(count)
+    wrong = (array != 0) & (array != 1)
+    if wrong.any():
+        raise ValueError(f"{name}: expected labels 0 and 1, got {array[wrong][0]}")
+    return array.astype(np.float32)
+
+
+def _as_array(value: ArrayLike, name: str) -> NDArray[Any]:
+    try:
+        return np.asarray(value)
+    except ValueError as error:  # a ragged list
+        raise ValueError(f"{name}: expected an array, got {error}") from None

@@ -1,0 +1,163 @@
+"""Layers: parameters, and a forward / backward pair over the kernels.
+
+A layer keeps what its forward was given and what it computed until its backward is called. Its
+arrays are reused by the next batch, so whoever keeps a result copies it.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ferrocnn import _kernels
+from ferrocnn._kernels import ConvGeometry, PoolGeometry
+
+Floats = NDArray[np.float32]
+
+
+class Buffers:
+    """Arrays for one batch, kept from step to step and only ever made larger."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, NDArray[Any]] = {}
+
+    def get(
+        self, name: str, count: int, shape: Sequence[int], dtype: type[np.generic] = np.float32
+    ) -> NDArray[Any]:
+        """Return an array of shape (count, *shape), its content unspecified."""
+        array = self._arrays.get(name)
+        if array is None or array.shape[0] < count:
+            array = self._arrays[name] = np.empty((count, *shape), dtype)
+        return array[:count]
+
+
+class Layer:
+    """What all layers share: parameters, gradients of equal names and shapes, and a shape."""
+
+    name: str
+    kind: str
+    output_shape: tuple[int, ...]
+    multiply_adds: int
+
+    def __init__(self, name: str, weight: Floats) -> None:
+        self.name = name
+        self.weight = weight
+        self.bias = np.zeros(weight.shape[-1], np.float32)
+        self.dweight = np.zeros_like(self.weight)
+        self.dbias = np.zeros_like(self.bias)
+        self._buffers = Buffers()
+
+    def parameters(self) -> dict[str, Floats]:
+        """Return the live parameters by name."""
+        return {f"{self.name}.weight": self.weight, f"{self.name}.bias": self.bias}
+
+    def gradients(self) -> dict[str, Floats]:
+        """Return the live gradients, under the names of their parameters."""
+        return {f"{self.name}.weight": self.dweight, f"{self.name}.bias": self.dbias}
+
+    def forward(self, x: NDArray[Any]) -> Floats:
+        """Return the output for a batch."""
+        raise NotImplementedError
+
+    def backward(self, grad: Floats, *, need_dx: bool) -> Floats | None:
+        """Compute the gradients of the parameters, and of the input where asked for.
+
+        grad is the gradient of the last forward's output; it is overwritten.
+        """
+        raise NotImplementedError
+
+
+class ConvBlock(Layer):
+    """Convolution (stride 1) -> max pool 2x2 -> ReLU."""
+
+    def __init__(
+        self,
+        name: str,
+        input_shape: tuple[int, int, int],
+        filters: int,
+        size: int,
+        padding: str,
+        generator: np.random.Generator,
+    ) -> None:
+        self._conv = ConvGeometry(input_shape, (size, size), filters, (1, 1), padding)
+        conv_shape = self._conv.output_shape
+        self._pool = PoolGeometry(conv_shape, (2, 2), (2, 2), "valid")
+        self._input_shape = input_shape
+        self.output_shape = self._pool.output_shape
+        self.kind = f"conv {size}x{size} {padding} -> max pool 2x2 -> ReLU"
+        channels = input_shape[2]
+        super().__init__(name, he_normal((size, size, channels, filters), generator))
+        self.multiply_adds = conv_shape[0] * conv_shape[1] * self.weight.size
+
+    def forward(self, x: NDArray[Any]) -> Floats:
+        """Return (n, h, w, filters) for x of shape (n, *input_shape), uint8 or float32."""
+        count = x.shape[0]
+        conv = self._buffers.get("conv", count, self._conv.output_shape)
+        y: Floats = self._buffers.get("y", count, self.output_shape)
+        winners = self._buffers.get("winners", count, self.output_shape, np.uint8)
+        _kernels.conv2d(self._conv, x, self.weight, self.bias, conv)
+        _kernels.max_pool2d(self._pool, conv, y, winners)
+        _kernels.relu(y)
+        self._x, self._y, self._winners = x, y, winners
+        return y
+
+    def backward(self, grad: Floats, *, need_dx: bool) -> Floats | None:
+        """See `Layer.backward`. grad: (n, *output_shape); dx: (n, *input_shape)."""
+        count = grad.shape[0]
+        dconv = self._buffers.get("conv", count, self._conv.output_shape)
+        dx = self._buffers.get("dx", count, self._input_shape) if need_dx else None
+        _kernels.relu_backward(grad, self._y)
+        _kernels.max_pool2d_backward(self._pool, grad, self._winners, dconv)
+        _kernels.conv2d_backward(
+            self._conv, dconv, self._x, self.weight, dx, self.dweight, self.dbias
+        )
+        return dx
+
+
+class Dense(Layer):
+    """Dense layer on the flattened input, with ReLU behind it unless it is the last."""
+
+    def __init__(
+        self,
+        name: str,
+        input_shape: tuple[int, ...],
+        units: int,
+        generator: np.random.Generator,
+        *,
+        relu: bool,
+    ) -> None:
+        features = int(np.prod(input_shape))
+        super().__init__(name, he_normal((features, units), generator))
+        self._input_shape = input_shape
+        self._relu = relu
+        self.output_shape = (units,)
+        self.kind = "dense -> ReLU" if relu else "dense"
+        self.multiply_adds = features * units
+
+    def forward(self, x: NDArray[Any]) -> Floats:
+        """Return (n, units) for x of shape (n, *input_shape), float32."""
+        count = x.shape[0]
+        self._x = x.reshape(count, -1)
+        self._y: Floats = self._buffers.get("y", count, self.output_shape)
+        _kernels.dense(self._x, self.weight, self.bias, self._y)
+        if self._relu:
+            _kernels.relu(self._y)
+        return self._y
+
+    def backward(self, grad: Floats, *, need_dx: bool) -> Floats | None:
+        """See `Layer.backward`. grad: (n, units); dx: (n, *input_shape)."""
+        count = grad.shape[0]
+        if self._relu:
+            _kernels.relu_backward(grad, self._y)
+        dx = self._buffers.get("dx", count, self._input_shape) if need_dx else None
+        flat = None if dx is None else dx.reshape(count, -1)
+        _kernels.dense_backward(grad, self._x, self.weight, flat, self.dweight, self.dbias)
+        return dx
+
+
+def he_normal(shape: tuple[int, ...], generator: np.random.Generator) -> Floats:
+    """Return weights of variance 2 / fan_in (He et al. 2015, for layers before a ReLU)."""
+    fan_in = np.prod(shape[:-1])
+    scale = np.float32(np.sqrt(2 / fan_in))
+    return generator.standard_normal(shape, dtype=np.float32) * scale

@@ -1,0 +1,114 @@
+"""Optimisers: rules that move parameters against their gradients, in place."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ferrocnn import _kernels
+from ferrocnn.checks import check_positive_float
+
+_Arrays = Mapping[str, NDArray[np.float32]]
+
+
+class Optimizer:
+    """What all optimisers share. The state of each parameter is kept under the parameter's name."""
+
+    name: ClassVar[str]
+
+    def __init__(self, learning_rate: float) -> None:
+        self.learning_rate = check_positive_float("learning_rate", learning_rate)
+
+    def step(self, parameters: _Arrays, gradients: _Arrays) -> None:
+        """Update every parameter in place from the gradient of the same name."""
+        raise NotImplementedError
+
+
+class SGD(Optimizer):
+    """Gradient descent: `w -= learning_rate * g`."""
+
+    name = "sgd"
+
+    def step(self, parameters: _Arrays, gradients: _Arrays) -> None:
+        """Update every parameter in place from the gradient of the same name."""
+        for name, parameter in parameters.items():
+            _kernels.sgd_update(parameter, gradients[name], self.learning_rate)
+
+
+class Momentum(Optimizer):
+    """Gradient descent with momentum: `v = momentum * v + g; w -= learning_rate * v`.
+
+    Sutskever et al. 2013, in the form that deep-learning libraries use.
+    """
+
+    name = "momentum"
+
+    def __init__(self, learning_rate: float, momentum: float = 0.9) -> None:
+        super().__init__(learning_rate)
+        self.momentum = _check_decay("momentum", momentum)
+        self._velocity: dict[str, NDArray[np.float32]] = {}
+
+    def step(self, parameters: _Arrays, gradients: _Arrays) -> None:
+        """Update every parameter in place from the gradient of the same name."""
+        for name, parameter in parameters.items():
+            velocity = self._velocity.setdefault(name, np.zeros_like(parameter))
+            _kernels.momentum_update(
+                parameter, gradients[name], velocity, self.learning_rate, self.momentum
+            )
+
+
+class Adam(Optimizer):
+    """Adam (Kingma & Ba 2015, algorithm 1), with bias correction."""
+
+    name = "adam"
+
+    def __init__(
+        self,
+        learning_rate: float,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+    ) -> None:
+        super().__init__(learning_rate)
+        self.beta1 = _check_decay("beta1", beta1)
+        self.beta2 = _check_decay("beta2", beta2)
+        self.epsilon = check_positive_float("epsilon", epsilon)
+        self._steps = 0
+        self._moments: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
+
+    def step(self, parameters: _Arrays, gradients: _Arrays) -> None:
+        """Update every parameter in place from the gradient of the same name."""
+        self._steps += 1
+        for name, parameter in parameters.items():
+            if name not in self._moments:
+                self._moments[name] = (np.zeros_like(parameter), np.zeros_like(parameter))
+            _kernels.adam_update(
+                parameter,
+                gradients[name],
+                *self._moments[name],
+                self._steps,
+                self.learning_rate,
+                self.beta1,
+                self.beta2,
+                self.epsilon,
+            )
+
+
+_OPTIMIZERS: dict[str, type[Optimizer]] = {rule.name: rule for rule in (SGD, Momentum, Adam)}
+
+
+def make_optimizer(optimizer: str | Optimizer, learning_rate: float) -> Optimizer:
+    """Return the optimiser of this name, or the given one with the given rate."""
+    if isinstance(optimizer, Optimizer):
+        optimizer.learning_rate = check_positive_float("learning_rate", learning_rate)
+        return optimizer
+    if optimizer not in _OPTIMIZERS:
+        raise ValueError(f"optimizer: expected one of {', '.join(_OPTIMIZERS)}, got {optimizer!r}")
+    return _OPTIMIZERS[optimizer](learning_rate)
+
+
+def _check_decay(name: str, value: float) -> float:
+    if not 0 <= value < 1:
+        raise ValueError(f"{name}: expected at least 0 and below 1, got {value}")
+    return float(value)
