@@ -33,6 +33,38 @@ class PoolGeometry:
     @property
     def output_shape(self) -> tuple[int, int, int]: ...
 
+@final
+class BlockGeometry:
+    def __new__(
+        cls,
+        input_shape: tuple[int, int, int],
+        kernel_size: tuple[int, int],
+        out_channels: int,
+        padding: _Padding,
+    ) -> BlockGeometry: ...
+    @property
+    def conv_output_shape(self) -> tuple[int, int, int]: ...
+    @property
+    def output_shape(self) -> tuple[int, int, int]: ...
+
+def conv_pool_relu(
+    geometry: BlockGeometry,
+    x: NDArray[Any],
+    weight: _Floats,
+    bias: _Floats,
+    out: _Floats,
+    winners: NDArray[np.uint8],
+) -> None: ...
+def conv_pool_backward(
+    geometry: BlockGeometry,
+    grad: _Floats,
+    winners: NDArray[np.uint8],
+    x: NDArray[Any],
+    weight: _Floats,
+    dx: _Floats | None,
+    dweight: _Floats,
+    dbias: _Floats,
+) -> None: ...
 def conv2d(
     geometry: ConvGeometry,
     x: NDArray[Any],
@@ -98,3 +130,4 @@ def adam_update(
 def set_num_threads(count: int) -> None: ...
 def get_num_threads() -> int: ...
 def instruction_set() -> str: ...
+def instruction_sets() -> list[str]: ...

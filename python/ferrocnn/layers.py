@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferrocnn import _kernels
-from ferrocnn._kernels import ConvGeometry, PoolGeometry
+from ferrocnn._kernels import BlockGeometry
 
 Floats = NDArray[np.float32]
 
@@ -80,37 +80,39 @@ class ConvBlock(Layer):
         padding: str,
         generator: np.random.Generator,
     ) -> None:
-        self._conv = ConvGeometry(input_shape, (size, size), filters, (1, 1), padding)
-        conv_shape = self._conv.output_shape
-        self._pool = PoolGeometry(conv_shape, (2, 2), (2, 2), "valid")
+        self._geometry = BlockGeometry(input_shape, (size, size), filters, padding)
         self._input_shape = input_shape
-        self.output_shape = self._pool.output_shape
+        self.output_shape = self._geometry.output_shape
         self.kind = f"conv {size}x{size} {padding} -> max pool 2x2 -> ReLU"
         channels = input_shape[2]
         super().__init__(name, he_normal((size, size, channels, filters), generator))
-        self.multiply_adds = conv_shape[0] * conv_shape[1] * self.weight.size
+        height, width, _ = self._geometry.conv_output_shape
+        self.multiply_adds = height * width * self.weight.size
 
     def forward(self, x: NDArray[Any]) -> Floats:
         """Return (n, h, w, filters) for x of shape (n, *input_shape), uint8 or float32."""
         count = x.shape[0]
-        conv = self._buffers.get("conv", count, self._conv.output_shape)
-        y: Floats = self._buffers.get("y", count, self.output_shape)
-        winners = self._buffers.get("winners", count, self.output_shape, np.uint8)
-        _kernels.conv2d(self._conv, x, self.weight, self.bias, conv)
-        _kernels.max_pool2d(self._pool, conv, y, winners)
-        _kernels.relu(y)
-        self._x, self._y, self._winners = x, y, winners
-        return y
+        self._x = x
+        self._y: Floats = self._buffers.get("y", count, self.output_shape)
+        self._winners = self._buffers.get("winners", count, self.output_shape, np.uint8)
+        _kernels.conv_pool_relu(
+            self._geometry, x, self.weight, self.bias, self._y, self._winners
+        )
+        return self._y
 
     def backward(self, grad: Floats, *, need_dx: bool) -> Floats | None:
         """See `Layer.backward`. grad: (n, *output_shape); dx: (n, *input_shape)."""
-        count = grad.shape[0]
-        dconv = self._buffers.get("conv", count, self._conv.output_shape)
-        dx = self._buffers.get("dx", count, self._input_shape) if need_dx else None
+        dx = self._buffers.get("dx", len(grad), self._input_shape) if need_dx else None
         _kernels.relu_backward(grad, self._y)
-        _kernels.max_pool2d_backward(self._pool, grad, self._winners, dconv)
-        _kernels.conv2d_backward(
-            self._conv, dconv, self._x, self.weight, dx, self.dweight, self.dbias
+        _kernels.conv_pool_backward(
+            self._geometry,
+            grad,
+            self._winners,
+            self._x,
+            self.weight,
+            dx,
+            self.dweight,
+            self.dbias,
         )
         return dx
 

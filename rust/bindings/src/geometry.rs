@@ -80,3 +80,32 @@ impl PoolGeometry {
         self.0.output_shape().into()
     }
 }
+
+#[pyclass(frozen, module = "ferrocnn._kernels")]
+pub struct BlockGeometry(pub ferrocnn_kernels::BlockGeometry);
+
+#[pymethods]
+impl BlockGeometry {
+    #[new]
+    fn new(
+        input_shape: (usize, usize, usize),
+        kernel_size: (usize, usize),
+        out_channels: usize,
+        padding: PaddingArgument,
+    ) -> PyResult<Self> {
+        let padding = padding.resolve()?;
+        ferrocnn_kernels::BlockGeometry::new(input_shape, kernel_size, out_channels, padding)
+            .map(Self)
+            .map_err(invalid)
+    }
+
+    #[getter]
+    fn conv_output_shape(&self) -> (usize, usize, usize) {
+        self.0.conv.output_shape().into()
+    }
+
+    #[getter]
+    fn output_shape(&self) -> (usize, usize, usize) {
+        self.0.pool.output_shape().into()
+    }
+}

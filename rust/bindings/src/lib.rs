@@ -2,6 +2,7 @@
 //! error. Everything a person touches is in the Python package above.
 
 mod arrays;
+mod block;
 mod geometry;
 mod ops;
 mod updates;
@@ -14,7 +15,9 @@ mod _kernels {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use super::geometry::{ConvGeometry, PoolGeometry};
+    use super::block::{conv_pool_backward, conv_pool_relu};
+    #[pymodule_export]
+    use super::geometry::{BlockGeometry, ConvGeometry, PoolGeometry};
     #[pymodule_export]
     use super::ops::{
         avg_pool2d, avg_pool2d_backward, conv2d, conv2d_backward, dense, dense_backward,
@@ -25,7 +28,7 @@ mod _kernels {
     #[pymodule_export]
     use super::updates::{adam_update, momentum_update, sgd_update};
     #[pymodule_export]
-    use super::{get_num_threads, instruction_set, set_num_threads};
+    use super::{get_num_threads, instruction_set, instruction_sets, set_num_threads};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -49,4 +52,10 @@ fn get_num_threads() -> usize {
 #[pyfunction]
 fn instruction_set() -> &'static str {
     ferrocnn_kernels::simd::isa().name()
+}
+
+/// Those that this machine has, fastest first.
+#[pyfunction]
+fn instruction_sets() -> Vec<&'static str> {
+    ferrocnn_kernels::simd::Isa::available().into_iter().map(|set| set.name()).collect()
 }

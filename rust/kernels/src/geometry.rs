@@ -241,3 +241,39 @@ impl PoolGeometry {
         self.height.window * self.width.window
     }
 }
+
+/// A convolution of stride 1 followed by a max pool of 2x2, stride 2, which drops an odd last row
+/// or column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlockGeometry {
+    /// The convolution.
+    pub conv: ConvGeometry,
+    /// The pool of its output.
+    pub pool: PoolGeometry,
+}
+
+impl BlockGeometry {
+    /// `input` is (height, width, channels), `kernel` (vertical, horizontal).
+    ///
+    /// # Errors
+    /// As for [`ConvGeometry::new`] and [`PoolGeometry::new`].
+    pub fn new(
+        input: (usize, usize, usize),
+        kernel: (usize, usize),
+        out_channels: usize,
+        padding: Padding,
+    ) -> Result<Self> {
+        let conv = ConvGeometry::new(input, kernel, out_channels, (1, 1), padding)?;
+        let pool = PoolGeometry::new(conv.output_shape().into(), (2, 2), (2, 2), Padding::Valid)?;
+        // The sparse gradients keep positions in 32 bits.
+        let padded = |axis: &Axis| axis.size + axis.before + axis.after;
+        let image = padded(&conv.height) * padded(&conv.width) * input.2;
+        let weights = conv.weight_shape().iter().product();
+        for (argument, got) in [("input", image), ("weight", weights)] {
+            if u32::try_from(got).is_err() {
+                return Err(KernelError::TooLarge { argument, got });
+            }
+        }
+        Ok(Self { conv, pool })
+    }
+}

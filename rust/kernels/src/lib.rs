@@ -29,5 +29,5 @@ pub mod threads;
 mod view;
 
 pub use error::{KernelError, Result};
-pub use geometry::{Axis, ConvGeometry, Padding, PoolGeometry};
+pub use geometry::{Axis, BlockGeometry, ConvGeometry, Padding, PoolGeometry};
 pub use pixel::Pixel;

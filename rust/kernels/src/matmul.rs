@@ -9,7 +9,7 @@
 //! A tile of `MR` rows by `NV` vectors is held in registers over the whole sum, so the terms of
 //! an element are added in the order of (r, k) whatever the tile and the lanes.
 
-use crate::simd::{Kernel, Simd, dispatch};
+use crate::simd::{Kernel, Simd, dispatch, load, store};
 
 /// The left operand: element (m, r, k) is `data[m * row + r * run + k * step]`.
 pub(crate) struct Left<'a> {
@@ -189,37 +189,6 @@ impl Product<'_> {
                     );
                 }
             }
-        }
-    }
-}
-
-/// A vector, or its first `count` lanes.
-///
-/// # Safety
-/// `LANES` floats at `source` must be readable, `count < LANES` of them if PARTIAL.
-#[inline(always)]
-unsafe fn load<S: Simd, const PARTIAL: bool>(simd: S, count: usize, source: *const f32) -> S::F32 {
-    // SAFETY: the caller's promise.
-    unsafe { if PARTIAL { simd.load_partial(source, count) } else { simd.load(source) } }
-}
-
-/// Writes a vector, or its first `count` lanes.
-///
-/// # Safety
-/// `LANES` floats at `target` must be writable, `count < LANES` of them if PARTIAL.
-#[inline(always)]
-unsafe fn store<S: Simd, const PARTIAL: bool>(
-    simd: S,
-    count: usize,
-    target: *mut f32,
-    value: S::F32,
-) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        if PARTIAL {
-            simd.store_partial(target, count, value);
-        } else {
-            simd.store(target, value);
         }
     }
 }

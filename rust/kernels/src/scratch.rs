@@ -1,21 +1,34 @@
 //! Working memory that each thread keeps, so that a training step allocates nothing.
 
 use std::cell::RefCell;
+use std::thread::LocalKey;
+
+/// The buffers of one thread that are not in use.
+pub(crate) type Free<T> = RefCell<Vec<Vec<T>>>;
 
 thread_local! {
-    static FREE: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
+    static FLOATS: Free<f32> = const { RefCell::new(Vec::new()) };
 }
 
 /// Lends `length` floats of unspecified content.
+pub(crate) fn with<R>(length: usize, body: impl FnOnce(&mut [f32]) -> R) -> R {
+    lend(&FLOATS, length, body)
+}
+
+/// Lends `length` elements of unspecified content.
 ///
 /// The buffer is taken out while in use: a task that rayon runs on this thread in between gets
 /// another one.
-pub(crate) fn with<R>(length: usize, body: impl FnOnce(&mut [f32]) -> R) -> R {
-    let mut buffer = FREE.with_borrow_mut(Vec::pop).unwrap_or_default();
+pub(crate) fn lend<T: Copy + Default, R>(
+    free: &'static LocalKey<Free<T>>,
+    length: usize,
+    body: impl FnOnce(&mut [T]) -> R,
+) -> R {
+    let mut buffer = free.with_borrow_mut(Vec::pop).unwrap_or_default();
     if buffer.len() < length {
-        buffer.resize(length, 0.0);
+        buffer.resize(length, T::default());
     }
     let result = body(&mut buffer[..length]);
-    FREE.with_borrow_mut(|free| free.push(buffer));
+    free.with_borrow_mut(|free| free.push(buffer));
     result
 }

@@ -9,7 +9,7 @@
 use ndarray::{ArrayView1, ArrayView4, ArrayViewMut1, ArrayViewMut4};
 use rayon::prelude::*;
 
-use super::padded::place;
+use super::padded::{image_size, pad, padded_row, padded_size, place};
 use crate::error::Result;
 use crate::geometry::ConvGeometry;
 use crate::matmul::{Left, Product, Start};
@@ -235,29 +235,6 @@ fn rotate(g: &ConvGeometry, weight: &[f32], rotated: &mut [f32]) {
             }
         }
     }
-}
-
-fn image_size(shape: [usize; 3]) -> usize {
-    shape.iter().product()
-}
-
-/// Rows and columns that windows reach; padding beyond them is never read.
-fn padded_extent(g: &ConvGeometry) -> (usize, usize) {
-    let extent = |axis: &crate::geometry::Axis| (axis.output - 1) * axis.stride + axis.window;
-    (extent(&g.height), extent(&g.width))
-}
-
-fn padded_row(g: &ConvGeometry) -> usize {
-    padded_extent(g).1 * g.in_channels
-}
-
-fn padded_size(g: &ConvGeometry) -> usize {
-    padded_extent(g).0 * padded_row(g)
-}
-
-fn pad<T: Pixel>(g: &ConvGeometry, image: &[T], padded: &mut [f32]) {
-    let offset = (g.height.before as isize, g.width.before as isize);
-    place(image, g.input_shape(), padded, padded_extent(g), offset, (1, 1));
 }
 
 fn add(sums: &mut [f32], values: &[f32]) {

@@ -1,5 +1,6 @@
 //! Copies of one image with zeros around it, so that kernels have no edge branches.
 
+use crate::geometry::{Axis, ConvGeometry};
 use crate::pixel::Pixel;
 
 /// Overwrites `target`, of shape (rows, columns, channels), with zeros and the `image`, of shape
@@ -54,4 +55,44 @@ fn landing(size: usize, limit: usize, offset: isize, spacing: usize) -> std::ops
         None => 0,
     };
     first.min(end)..end
+}
+
+/// Elements of one image.
+pub(crate) fn image_size(shape: [usize; 3]) -> usize {
+    shape.iter().product()
+}
+
+/// Rows and columns that windows reach; padding beyond them is never read.
+fn padded_extent(g: &ConvGeometry) -> (usize, usize) {
+    let extent = |axis: &Axis| (axis.output - 1) * axis.stride + axis.window;
+    (extent(&g.height), extent(&g.width))
+}
+
+/// Elements in a row of a padded image.
+pub(crate) fn padded_row(g: &ConvGeometry) -> usize {
+    padded_extent(g).1 * g.in_channels
+}
+
+/// Elements of a padded image.
+pub(crate) fn padded_size(g: &ConvGeometry) -> usize {
+    padded_extent(g).0 * padded_row(g)
+}
+
+/// Overwrites `padded` with the image and the zeros that windows reach around it.
+pub(crate) fn pad<T: Pixel>(g: &ConvGeometry, image: &[T], padded: &mut [f32]) {
+    let offset = (g.height.before as isize, g.width.before as isize);
+    place(image, g.input_shape(), padded, padded_extent(g), offset, (1, 1));
+}
+
+/// The part of a padded image that is the image.
+pub(crate) fn crop(g: &ConvGeometry, padded: &[f32], image: &mut [f32]) {
+    let row = g.width.size * g.in_channels;
+    let (height, width) = padded_extent(g);
+    image.fill(0.0);
+    // Without padding, windows may not reach the last rows and columns.
+    let columns = g.width.size.min(width - g.width.before) * g.in_channels;
+    for y in 0..g.height.size.min(height - g.height.before) {
+        let start = (y + g.height.before) * padded_row(g) + g.width.before * g.in_channels;
+        image[y * row..][..columns].copy_from_slice(&padded[start..][..columns]);
+    }
 }

@@ -37,6 +37,7 @@ fn mask(count: usize) -> __m256i {
 // the caller's promise, stated at the trait.
 impl Simd for Avx2 {
     type F32 = __m256;
+    type Index = __m256i;
     const LANES: usize = 8;
 
     #[inline(always)]
@@ -46,9 +47,59 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn add(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: as above.
+        unsafe { _mm256_add_ps(a, b) }
+    }
+
+    #[inline(always)]
     fn mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
         // SAFETY: as above.
         unsafe { _mm256_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn relu(self, value: __m256) -> __m256 {
+        // SAFETY: as above. The second operand is returned where one is NaN.
+        unsafe { _mm256_max_ps(_mm256_setzero_ps(), value) }
+    }
+
+    #[inline(always)]
+    fn zero_index(self) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_setzero_si256() }
+    }
+
+    #[inline(always)]
+    fn challenge(
+        self,
+        best: __m256,
+        winner: __m256i,
+        candidate: __m256,
+        index: u8,
+    ) -> (__m256, __m256i) {
+        // SAFETY: as above.
+        unsafe {
+            let number = _mm256_cmp_ps::<_CMP_ORD_Q>(best, best);
+            let larger = _mm256_cmp_ps::<_CMP_NLE_UQ>(candidate, best);
+            let wins = _mm256_and_ps(number, larger);
+            let index = _mm256_set1_epi32(index.into());
+            (
+                _mm256_blendv_ps(best, candidate, wins),
+                _mm256_blendv_epi8(winner, index, _mm256_castps_si256(wins)),
+            )
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_index(self, target: *mut u8, count: usize, value: __m256i) {
+        // SAFETY: as above; `count` bytes are copied out of eight.
+        unsafe {
+            let halves = (_mm256_castsi256_si128(value), _mm256_extracti128_si256::<1>(value));
+            let words = _mm_packus_epi32(halves.0, halves.1);
+            let bytes = _mm_cvtsi128_si64(_mm_packus_epi16(words, words)).to_le_bytes();
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, count);
+        }
     }
 
     #[inline(always)]

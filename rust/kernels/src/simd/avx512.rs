@@ -32,6 +32,7 @@ fn mask(count: usize) -> __mmask16 {
 // caller's promise, stated at the trait.
 impl Simd for Avx512 {
     type F32 = __m512;
+    type Index = __m512i;
     const LANES: usize = 16;
 
     #[inline(always)]
@@ -41,9 +42,50 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: as above.
+        unsafe { _mm512_add_ps(a, b) }
+    }
+
+    #[inline(always)]
     fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
         // SAFETY: as above.
         unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn relu(self, value: __m512) -> __m512 {
+        // SAFETY: as above. The second operand is returned where one is NaN.
+        unsafe { _mm512_max_ps(_mm512_setzero_ps(), value) }
+    }
+
+    #[inline(always)]
+    fn zero_index(self) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_setzero_si512() }
+    }
+
+    #[inline(always)]
+    fn challenge(
+        self,
+        best: __m512,
+        winner: __m512i,
+        candidate: __m512,
+        index: u8,
+    ) -> (__m512, __m512i) {
+        // SAFETY: as above.
+        unsafe {
+            let number = _mm512_cmp_ps_mask::<_CMP_ORD_Q>(best, best);
+            let wins = _mm512_mask_cmp_ps_mask::<_CMP_NLE_UQ>(number, candidate, best);
+            let index = _mm512_set1_epi32(index.into());
+            (_mm512_mask_mov_ps(best, wins, candidate), _mm512_mask_mov_epi32(winner, wins, index))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_index(self, target: *mut u8, count: usize, value: __m512i) {
+        // SAFETY: as above; bytes that the mask leaves out are not written.
+        unsafe { _mm512_mask_cvtepi32_storeu_epi8(target.cast(), mask(count), value) }
     }
 
     #[inline(always)]

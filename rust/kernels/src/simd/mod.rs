@@ -22,14 +22,41 @@ pub use isa::{Isa, isa};
 pub trait Simd: Copy {
     /// A vector register.
     type F32: Copy;
+    /// A small index for each lane.
+    type Index: Copy;
     /// Floats in a vector.
     const LANES: usize;
 
     /// All lanes `value`.
     fn splat(self, value: f32) -> Self::F32;
 
+    /// `a + b`.
+    fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;
+
     /// `a * b + c`, fused where the set can.
     fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
+
+    /// `max(value, 0)`; NaN stays NaN.
+    fn relu(self, value: Self::F32) -> Self::F32;
+
+    /// All lanes 0.
+    fn zero_index(self) -> Self::Index;
+
+    /// Where `candidate` is larger than `best`, or the only NaN of the two, it takes its place,
+    /// and `index` that of `winner`.
+    fn challenge(
+        self,
+        best: Self::F32,
+        winner: Self::Index,
+        candidate: Self::F32,
+        index: u8,
+    ) -> (Self::F32, Self::Index);
+
+    /// Writes the first `count <= LANES` indices, a byte each.
+    ///
+    /// # Safety
+    /// `count` bytes must be writable; no others are touched.
+    unsafe fn store_index(self, target: *mut u8, count: usize, value: Self::Index);
 
     /// The `LANES` floats at `source`.
     ///
@@ -74,5 +101,40 @@ pub fn dispatch<K: Kernel>(kernel: K) -> K::Output {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2(token) => token.enter(kernel),
         Isa::Portable(token) => kernel.run(token),
+    }
+}
+
+/// A vector, or its first `count` lanes.
+///
+/// # Safety
+/// `LANES` floats at `source` must be readable, `count < LANES` of them if PARTIAL.
+#[inline(always)]
+pub(crate) unsafe fn load<S: Simd, const PARTIAL: bool>(
+    simd: S,
+    count: usize,
+    source: *const f32,
+) -> S::F32 {
+    // SAFETY: the caller's promise.
+    unsafe { if PARTIAL { simd.load_partial(source, count) } else { simd.load(source) } }
+}
+
+/// Writes a vector, or its first `count` lanes.
+///
+/// # Safety
+/// `LANES` floats at `target` must be writable, `count < LANES` of them if PARTIAL.
+#[inline(always)]
+pub(crate) unsafe fn store<S: Simd, const PARTIAL: bool>(
+    simd: S,
+    count: usize,
+    target: *mut f32,
+    value: S::F32,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if PARTIAL {
+            simd.store_partial(target, count, value);
+        } else {
+            simd.store(target, value);
+        }
     }
 }

@@ -11,6 +11,7 @@ const FUSED: bool = cfg!(any(target_arch = "aarch64", target_feature = "fma"));
 
 impl Simd for Portable {
     type F32 = [f32; 4];
+    type Index = [u8; 4];
     const LANES: usize = 4;
 
     #[inline(always)]
@@ -19,8 +20,46 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn add(self, a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|i| a[i] + b[i])
+    }
+
+    #[inline(always)]
     fn mul_add(self, a: [f32; 4], b: [f32; 4], c: [f32; 4]) -> [f32; 4] {
         std::array::from_fn(|i| if FUSED { a[i].mul_add(b[i], c[i]) } else { a[i] * b[i] + c[i] })
+    }
+
+    #[inline(always)]
+    fn relu(self, value: [f32; 4]) -> [f32; 4] {
+        value.map(|lane| if lane <= 0.0 { 0.0 } else { lane })
+    }
+
+    #[inline(always)]
+    fn zero_index(self) -> [u8; 4] {
+        [0; 4]
+    }
+
+    #[inline(always)]
+    fn challenge(
+        self,
+        best: [f32; 4],
+        winner: [u8; 4],
+        candidate: [f32; 4],
+        index: u8,
+    ) -> ([f32; 4], [u8; 4]) {
+        let wins: [bool; 4] = std::array::from_fn(|i| {
+            candidate[i] > best[i] || (candidate[i].is_nan() && !best[i].is_nan())
+        });
+        (
+            std::array::from_fn(|i| if wins[i] { candidate[i] } else { best[i] }),
+            std::array::from_fn(|i| if wins[i] { index } else { winner[i] }),
+        )
+    }
+
+    #[inline(always)]
+    unsafe fn store_index(self, target: *mut u8, count: usize, value: [u8; 4]) {
+        // SAFETY: the caller promises `count` writable bytes.
+        unsafe { std::ptr::copy_nonoverlapping(value.as_ptr(), target, count) }
     }
 
     #[inline(always)]

@@ -1,0 +1,70 @@
+//! The block of the model: convolution -> 2x2 max pool -> ReLU.
+
+use ferrocnn_kernels::conv;
+use ndarray::{Ix1, Ix4};
+use pyo3::prelude::*;
+
+use crate::arrays::{Array, Images, read, run, write};
+use crate::geometry::BlockGeometry;
+
+#[pyfunction]
+pub fn conv_pool_relu(
+    py: Python<'_>,
+    geometry: &BlockGeometry,
+    x: &Bound<'_, PyAny>,
+    weight: Array<'_, f32, Ix4>,
+    bias: Array<'_, f32, Ix1>,
+    out: Array<'_, f32, Ix4>,
+    winners: Array<'_, u8, Ix4>,
+) -> PyResult<()> {
+    let images = Images::read("x", x)?;
+    let (weight, bias) = (read("weight", &weight)?, read("bias", &bias)?);
+    let (mut out, mut winners) = (write("out", &out)?, write("winners", &winners)?);
+    let (weight, bias) = (weight.as_array(), bias.as_array());
+    let (out, winners) = (out.as_array_mut(), winners.as_array_mut());
+    let g = &geometry.0;
+    match &images {
+        Images::Bytes(x) => {
+            let x = x.as_array();
+            run(py, || conv::conv_pool_relu(g, x, weight, bias, out, winners))
+        }
+        Images::Floats(x) => {
+            let x = x.as_array();
+            run(py, || conv::conv_pool_relu(g, x, weight, bias, out, winners))
+        }
+    }
+}
+
+#[pyfunction]
+#[allow(clippy::too_many_arguments, reason = "the arrays of one layer's backward pass")]
+pub fn conv_pool_backward(
+    py: Python<'_>,
+    geometry: &BlockGeometry,
+    grad: Array<'_, f32, Ix4>,
+    winners: Array<'_, u8, Ix4>,
+    x: &Bound<'_, PyAny>,
+    weight: Array<'_, f32, Ix4>,
+    dx: Option<Array<'_, f32, Ix4>>,
+    dweight: Array<'_, f32, Ix4>,
+    dbias: Array<'_, f32, Ix1>,
+) -> PyResult<()> {
+    let images = Images::read("x", x)?;
+    let (grad, winners) = (read("grad", &grad)?, read("winners", &winners)?);
+    let weight = read("weight", &weight)?;
+    let mut dx = dx.map(|dx| write("dx", &dx)).transpose()?;
+    let (mut dweight, mut dbias) = (write("dweight", &dweight)?, write("dbias", &dbias)?);
+    let (grad, winners, weight) = (grad.as_array(), winners.as_array(), weight.as_array());
+    let dx = dx.as_mut().map(|dx| dx.as_array_mut());
+    let (dweight, dbias) = (dweight.as_array_mut(), dbias.as_array_mut());
+    let g = &geometry.0;
+    match &images {
+        Images::Bytes(x) => {
+            let x = x.as_array();
+            run(py, || conv::conv_pool_backward(g, grad, winners, x, weight, dx, dweight, dbias))
+        }
+        Images::Floats(x) => {
+            let x = x.as_array();
+            run(py, || conv::conv_pool_backward(g, grad, winners, x, weight, dx, dweight, dbias))
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! The gradients of a convolution behind a 2x2 max pool, from the pooled gradient alone.
+//!
+//! Of four outputs of the convolution only the winner carries gradient, and where a ReLU was dead
+//! not even that one does. So instead of spreading the gradient over a full-resolution map that
+//! is at least 3/4 zeros, both gradients are summed over the *live* elements: those of the pooled
+//! gradient that are not zero. With g the gradient of a live element of output channel f whose
+//! window starts at (y, x):
+//!
+//! - `dweight[:, :, :, f] += g * x[y.., x.., :]`: for each channel a list of its live elements is
+//!   made, and the sum over it is held in registers;
+//! - `dx[y.., x.., :] += g * weight[:, :, :, f]`: for each pooled pixel and each of the four
+//!   places a list of the channels that won there is made, and their sum is held in registers.
+//!
+//! In NHWC a window is `kernel_h` contiguous runs of `kernel_w * in_channels` floats, so both are
+//! sums of scaled runs, and `runs` is their common body. This is exact: what is left out is a
+//! product with zero.
+
+use ndarray::{ArrayView4, ArrayViewMut1, ArrayViewMut4};
+use rayon::prelude::*;
+
+use super::padded::{crop, image_size, pad, padded_row, padded_size};
+use super::runs::{Runs, SLACK, Term, lists};
+use crate::error::Result;
+use crate::geometry::BlockGeometry;
+use crate::pixel::Pixel;
+use crate::scratch;
+use crate::simd::dispatch;
+use crate::view::{batch_of, slice, slice_mut};
+
+/// Into how many groups of images, at most, a weight gradient is cut. Fixed, so that the order of
+/// summation does not depend on the number of threads.
+const GROUPS: usize = 16;
+
+/// The gradients of a convolution of stride 1 behind a 2x2 max pool: overwrites `dx` (where asked
+/// for), `dweight` and `dbias`.
+///
+/// `grad` and `winners` are (batch, pooled_height, pooled_width, out_channels): the gradient of
+/// the pooled output and the winners that forward gave. `x`, `dx` are (batch, height, width,
+/// in_channels), `weight`, `dweight` (kernel_h, kernel_w, in_channels, out_channels), `dbias`
+/// (out_channels).
+///
+/// # Errors
+/// An array whose shape is not that of the geometry.
+#[allow(clippy::too_many_arguments, reason = "the arrays of one layer's backward pass")]
+pub fn conv_pool_backward<T: Pixel>(
+    geometry: &BlockGeometry,
+    grad: ArrayView4<f32>,
+    winners: ArrayView4<u8>,
+    x: ArrayView4<T>,
+    weight: ArrayView4<f32>,
+    mut dx: Option<ArrayViewMut4<f32>>,
+    mut dweight: ArrayViewMut4<f32>,
+    mut dbias: ArrayViewMut1<f32>,
+) -> Result<()> {
+    let BlockGeometry { conv, pool } = geometry;
+    let batch = x.shape()[0];
+    let x = slice("x", &x, &batch_of(batch, conv.input_shape()))?;
+    let grad = slice("grad", &grad, &batch_of(batch, pool.output_shape()))?;
+    let winners = slice("winners", &winners, &batch_of(batch, pool.output_shape()))?;
+    let weight = slice("weight", &weight, &conv.weight_shape())?;
+    let dweight = slice_mut("dweight", &mut dweight, &conv.weight_shape())?;
+    let dbias = slice_mut("dbias", &mut dbias, &[conv.out_channels])?;
+    let dx = match &mut dx {
+        Some(dx) => Some(slice_mut("dx", dx, &batch_of(batch, conv.input_shape()))?),
+        None => None,
+    };
+
+    weight_gradient(geometry, grad, winners, x, dweight, dbias);
+    if let Some(dx) = dx {
+        input_gradient(geometry, grad, winners, weight, dx);
+    }
+    Ok(())
+}
+
+fn weight_gradient<T: Pixel>(
+    geometry: &BlockGeometry,
+    grad: &[f32],
+    winners: &[u8],
+    x: &[T],
+    dweight: &mut [f32],
+    dbias: &mut [f32],
+) {
+    let BlockGeometry { conv, pool } = geometry;
+    let (input, output) = (image_size(conv.input_shape()), image_size(pool.output_shape()));
+    let group = (x.len() / input).div_ceil(GROUPS).max(1);
+    let size = dweight.len() + dbias.len();
+    let groups = (x.len() / input).div_ceil(group);
+    // The partial sums are (out_channels, kernel_h, kernel_w * in_channels), then the biases.
+    scratch::with(groups * size, |partials| {
+        let images = x.par_chunks(group * input);
+        let grads = grad.par_chunks(group * output).zip(winners.par_chunks(group * output));
+        let tasks = partials.par_chunks_exact_mut(size).zip(images.zip(grads));
+        tasks.for_each(|(partial, (images, (grads, winners)))| {
+            partial.fill(0.0);
+            let (dweight, dbias) = partial.split_at_mut(dweight.len());
+            let grads = grads.chunks_exact(output).zip(winners.chunks_exact(output));
+            for (image, (grad, winners)) in images.chunks_exact(input).zip(grads) {
+                add_weight_gradient(geometry, grad, winners, image, dweight);
+                for pixel in grad.chunks_exact(conv.out_channels) {
+                    add(dbias, pixel);
+                }
+            }
+        });
+        let (sums, rest) = partials.split_at_mut(size.min(groups * size));
+        for partial in rest.chunks_exact(size) {
+            add(sums, partial);
+        }
+        let window = dweight.len() / conv.out_channels;
+        for (position, values) in dweight.chunks_exact_mut(conv.out_channels).enumerate() {
+            for (f, value) in values.iter_mut().enumerate() {
+                *value = sums.get(f * window + position).copied().unwrap_or(0.0);
+            }
+        }
+        match sums.get(dweight.len()..) {
+            Some(sums) => dbias.copy_from_slice(sums),
+            None => dbias.fill(0.0),
+        }
+    });
+}
+
+fn add_weight_gradient<T: Pixel>(
+    geometry: &BlockGeometry,
+    grad: &[f32],
+    winners: &[u8],
+    image: &[T],
+    dweight: &mut [f32],
+) {
+    let BlockGeometry { conv, pool } = geometry;
+    let (row, channels) = (padded_row(conv), conv.out_channels);
+    let positions = pool.height.output * pool.width.output;
+    let places = places(conv.in_channels, row);
+    scratch::with(padded_size(conv) + SLACK, |padded| {
+        let (image_part, slack) = padded.split_at_mut(padded_size(conv));
+        pad(conv, image, image_part);
+        slack.fill(0.0);
+        let padded = &*padded;
+        lists(channels, positions, |terms, lengths| {
+            for (position, (grads, winners)) in
+                grad.chunks_exact(channels).zip(winners.chunks_exact(channels)).enumerate()
+            {
+                let (y, x) = (position / pool.width.output, position % pool.width.output);
+                let start = 2 * (y * row + x * conv.in_channels);
+                for (f, (&factor, &winner)) in grads.iter().zip(winners).enumerate() {
+                    let source = start + places[usize::from(winner & 3)];
+                    terms[f * positions + lengths[f]] = Term { factor, source: source as u32 };
+                    lengths[f] += usize::from(factor != 0.0);
+                }
+            }
+            let window = dweight.len() / channels;
+            for (f, target) in dweight.chunks_exact_mut(window).enumerate() {
+                dispatch(Runs {
+                    terms: &terms[f * positions..][..lengths[f]],
+                    rows: conv.height.window,
+                    run: window / conv.height.window,
+                    source: padded,
+                    source_row: row,
+                    target,
+                    target_row: window / conv.height.window,
+                });
+            }
+        });
+    });
+}
+
+fn input_gradient(
+    geometry: &BlockGeometry,
+    grad: &[f32],
+    winners: &[u8],
+    weight: &[f32],
+    dx: &mut [f32],
+) {
+    let BlockGeometry { conv, pool } = geometry;
+    let output = image_size(pool.output_shape());
+    let channels = conv.out_channels;
+    let window = weight.len() / channels;
+    scratch::with(weight.len() + SLACK, |filters| {
+        for (position, values) in weight.chunks_exact(channels).enumerate() {
+            for (f, &value) in values.iter().enumerate() {
+                filters[f * window + position] = value;
+            }
+        }
+        filters[weight.len()..].fill(0.0);
+        let filters = &*filters;
+        let grads = grad.par_chunks_exact(output).zip(winners.par_chunks_exact(output));
+        let images = dx.par_chunks_exact_mut(image_size(conv.input_shape()));
+        images.zip(grads).for_each(|(dx, (grad, winners))| {
+            scratch::with(padded_size(conv), |padded| {
+                padded.fill(0.0);
+                spread(geometry, grad, winners, filters, padded);
+                crop(conv, padded, dx);
+            });
+        });
+    });
+}
+
+/// Adds the input gradient of one image to `padded`.
+fn spread(
+    geometry: &BlockGeometry,
+    grad: &[f32],
+    winners: &[u8],
+    filters: &[f32],
+    padded: &mut [f32],
+) {
+    let BlockGeometry { conv, pool } = geometry;
+    let (row, channels) = (padded_row(conv), conv.out_channels);
+    let run = conv.width.window * conv.in_channels;
+    let places = places(conv.in_channels, row);
+    lists(4, channels, |terms, lengths| {
+        let pixels = grad.chunks_exact(channels).zip(winners.chunks_exact(channels));
+        for (position, (grads, winners)) in pixels.enumerate() {
+            let (y, x) = (position / pool.width.output, position % pool.width.output);
+            let start = 2 * (y * row + x * conv.in_channels);
+            lengths.fill(0);
+            for (f, (&factor, &winner)) in grads.iter().zip(winners).enumerate() {
+                let place = usize::from(winner & 3);
+                let source = f * conv.height.window * run;
+                terms[place * channels + lengths[place]] = Term { factor, source: source as u32 };
+                lengths[place] += usize::from(factor != 0.0);
+            }
+            for place in 0..4 {
+                dispatch(Runs {
+                    terms: &terms[place * channels..][..lengths[place]],
+                    rows: conv.height.window,
+                    run,
+                    source: filters,
+                    source_row: run,
+                    target: &mut padded[start + places[place]..],
+                    target_row: row,
+                });
+            }
+        }
+    });
+}
+
+/// Where the window of each of the four places of a 2x2 pool starts in a padded image.
+fn places(channels: usize, row: usize) -> [usize; 4] {
+    [0, channels, row, row + channels]
+}
+
+fn add(sums: &mut [f32], values: &[f32]) {
+    for (sum, value) in sums.iter_mut().zip(values) {
+        *sum += value;
+    }
+}
