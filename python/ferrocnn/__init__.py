@@ -7,11 +7,12 @@ from ferrocnn import ops
 from ferrocnn._kernels import __version__
 from ferrocnn.checkpoint import load
 from ferrocnn.errors import DivergedError, ModelFileError
+from ferrocnn.history import History, SaveBest
 from ferrocnn.metrics import Evaluation, evaluate
 from ferrocnn.model import CNN, Prediction
 from ferrocnn.optimizers import SGD, Adam, Momentum
 from ferrocnn.threads import get_num_threads, set_num_threads
-from ferrocnn.training import History, SaveBest, train
+from ferrocnn.training import train
 
 if TYPE_CHECKING:
     from ferrocnn.images import ImageDataset, load_images

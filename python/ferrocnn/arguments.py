@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ferrocnn._kernels import ConvGeometry, PoolGeometry
-from ferrocnn.checks import check_int, check_positive_int
+from ferrocnn.checks import check_positive_int, check_size
 
 Floats = NDArray[np.float32]
 Pair = int | Sequence[int]
@@ -20,7 +20,26 @@ def floats(name: str, value: ArrayLike, ndim: int | None = None) -> Floats:
     if not np.issubdtype(array.dtype, np.floating):
         raise TypeError(f"{name}: expected a float array, got {array.dtype}")
     _check_rank(name, array, ndim)
-    return np.ascontiguousarray(array, dtype=np.float32)
+    return np.require(array, np.float32, ["C", "A"])
+
+
+def in_place(name: str, value: Floats, writeable: bool = True) -> Floats:
+    """Return `value`, which must be an array that can be worked on as it is.
+
+    A converted copy would be updated and lost.
+    """
+    usable = isinstance(value, np.ndarray) and value.dtype == np.float32
+    if not usable or not (value.flags.c_contiguous and value.flags.aligned):
+        raise TypeError(f"{name}: expected a contiguous float32 array, got {_describe(value)}")
+    if writeable and not value.flags.writeable:
+        raise ValueError(f"{name}: expected an array that can be written to, got a read-only one")
+    return value
+
+
+def _describe(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        return f"{value.shape} {value.dtype} with strides {value.strides}"
+    return type(value).__name__
 
 
 def images(name: str, value: ArrayLike) -> NDArray[Any]:
@@ -52,7 +71,7 @@ def check_same_shape(name: str, array: Floats, other: Floats) -> None:
 
 def check_input_shape(shape: Sequence[int], batch: int) -> tuple[int, int, int, int]:
     """Return (n, h, w, c) as integers; n must be that of the gradient."""
-    if len(shape) != 4 or shape[0] != batch:
+    if not isinstance(shape, Sequence) or len(shape) != 4 or shape[0] != batch:
         raise ValueError(f"input_shape: expected ({batch}, height, width, channels), got {shape}")
     n, h, w, c = (check_positive_int("input_shape", size) for size in shape)
     return n, h, w, c
@@ -106,5 +125,5 @@ def _padding(padding: Padding) -> str | tuple[int, int, int, int]:
         ends = side if isinstance(side, Sequence) else (side, side)
         if isinstance(ends, str) or len(ends) != 2:
             raise ValueError(f"padding: expected (before, after) for each axis, got {side!r}")
-        sides += [check_int("padding", end, 0) for end in ends]
+        sides += [check_size("padding", end, 0) for end in ends]
     return cast(tuple[int, int, int, int], tuple(sides))

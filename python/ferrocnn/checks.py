@@ -15,6 +15,7 @@ Images = NDArray[np.uint8] | NDArray[np.float32]
 
 # Standardised pixels stay within about +-5; pixels that nobody scaled reach 255.
 _LARGEST_SCALED_PIXEL = 10.0
+_LARGEST_SIZE = 2**31 - 1
 
 
 def check_int(name: str, value: object, least: int) -> int:
@@ -27,9 +28,17 @@ def check_int(name: str, value: object, least: int) -> int:
     return number
 
 
+def check_size(name: str, value: object, least: int) -> int:
+    """Return `value` as an int of at least `least` that the kernels can count with."""
+    number = check_int(name, value, least)
+    if number > _LARGEST_SIZE:
+        raise ValueError(f"{name}: expected at most {_LARGEST_SIZE}, got {number}")
+    return number
+
+
 def check_positive_int(name: str, value: object) -> int:
-    """Return `value` as an int of at least 1."""
-    return check_int(name, value, 1)
+    """Return `value` as a size of at least 1."""
+    return check_size(name, value, 1)
 
 
 def check_positive_float(name: str, value: Any) -> float:
@@ -53,6 +62,13 @@ def check_fraction(name: str, value: Any) -> float:
     return number
 
 
+def check_decay(name: str, value: Any) -> float:
+    """Return `value` as a float of at least 0 and below 1."""
+    if isinstance(value, (bool, str, bytes)) or not 0 <= value < 1:
+        raise ValueError(f"{name}: expected at least 0 and below 1, got {value!r}")
+    return float(value)
+
+
 def check_images(X: ArrayLike, input_shape: Sequence[int], name: str = "X") -> Images:
     """Return a batch of images as a C-contiguous array that the kernels take.
 
@@ -73,7 +89,7 @@ def check_images(X: ArrayLike, input_shape: Sequence[int], name: str = "X") -> I
     if array.dtype == np.uint8:
         return np.ascontiguousarray(array)
     with np.errstate(over="ignore"):  # what overflows is found as infinite below
-        floats = np.ascontiguousarray(array, dtype=np.float32)
+        floats = np.require(array, np.float32, ["C", "A"])
     value_range = _kernels.finite_range(floats)
     if value_range is None:
         raise ValueError(f"{name}: expected finite pixels, got NaN or infinity")

@@ -15,6 +15,14 @@ from ferrocnn._kernels import BlockGeometry
 
 Floats = NDArray[np.float32]
 
+# Variance of the initial weights times the number of inputs. 2 keeps the size of activations
+# through a ReLU (He et al. 2015). Dense layers start smaller, at the variance of PyTorch's default:
+# on photographs of cats and dogs the reference network reaches 79 % after 6 epochs of Adam so, and
+# 76 % from 2, where the first dense layer learns the training set by heart before the convolutions
+# have learned to see.
+_CONV_VARIANCE = 2.0
+_DENSE_VARIANCE = 1 / 3
+
 
 class Buffers:
     """Arrays for one batch, kept from step to step and only ever made larger."""
@@ -85,7 +93,7 @@ class ConvBlock(Layer):
         self.output_shape = self._geometry.output_shape
         self.kind = f"conv {size}x{size} {padding} -> max pool 2x2 -> ReLU"
         channels = input_shape[2]
-        super().__init__(name, he_normal((size, size, channels, filters), generator))
+        super().__init__(name, _normal((size, size, channels, filters), _CONV_VARIANCE, generator))
         height, width, _ = self._geometry.conv_output_shape
         self.multiply_adds = height * width * self.weight.size
 
@@ -95,9 +103,7 @@ class ConvBlock(Layer):
         self._x = x
         self._y: Floats = self._buffers.get("y", count, self.output_shape)
         self._winners = self._buffers.get("winners", count, self.output_shape, np.uint8)
-        _kernels.conv_pool_relu(
-            self._geometry, x, self.weight, self.bias, self._y, self._winners
-        )
+        _kernels.conv_pool_relu(self._geometry, x, self.weight, self.bias, self._y, self._winners)
         return self._y
 
     def backward(self, grad: Floats, *, need_dx: bool) -> Floats | None:
@@ -130,7 +136,7 @@ class Dense(Layer):
         relu: bool,
     ) -> None:
         features = int(np.prod(input_shape))
-        super().__init__(name, he_normal((features, units), generator))
+        super().__init__(name, _normal((features, units), _DENSE_VARIANCE, generator))
         self._input_shape = input_shape
         self._relu = relu
         self.output_shape = (units,)
@@ -158,8 +164,8 @@ class Dense(Layer):
         return dx
 
 
-def he_normal(shape: tuple[int, ...], generator: np.random.Generator) -> Floats:
-    """Return weights of variance 2 / fan_in (He et al. 2015, for layers before a ReLU)."""
-    fan_in = np.prod(shape[:-1])
-    scale = np.float32(np.sqrt(2 / fan_in))
+def _normal(
+    shape: tuple[int, ...], variance_times_fan_in: float, generator: np.random.Generator
+) -> Floats:
+    scale = np.float32(np.sqrt(variance_times_fan_in / np.prod(shape[:-1])))
     return generator.standard_normal(shape, dtype=np.float32) * scale

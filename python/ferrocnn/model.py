@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -107,11 +107,14 @@ class CNN:
 
     def logits(self, X: ArrayLike) -> Floats:
         """Return the last layer's output before the sigmoid, (n, 1)."""
-        images = check_images(X, self.input_shape)
-        logits = np.empty((images.shape[0], 1), np.float32)
+        return self.infer(check_images(X, self.input_shape))
+
+    def infer(self, X: Images) -> Floats:
+        """Return the logits of images that are as `check_images` returns them, (n, 1)."""
+        logits = np.empty((len(X), 1), np.float32)
         with self._lock:
-            for start in range(0, images.shape[0], _CHUNK):
-                chunk = images[start : start + _CHUNK]
+            for start in range(0, len(X), _CHUNK):
+                chunk = X[start : start + _CHUNK]
                 logits[start : start + len(chunk)] = self._forward(chunk)
         return logits
 
@@ -128,7 +131,7 @@ class CNN:
         X: as for `forward`; or a path, a PIL image, or a list of them.
         """
         pictures = _pictures(X)
-        return self.forward(X if pictures is None else self._prepare(pictures))
+        return self.forward(cast(ArrayLike, X) if pictures is None else self._prepare(pictures))
 
     def predict(
         self, X: ArrayLike | Picture | Sequence[Picture], threshold: float = 0.5

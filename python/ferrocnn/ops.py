@@ -25,11 +25,12 @@ from ferrocnn.arguments import (
     conv_geometry,
     floats,
     images,
+    in_place,
     optional_floats,
     pool_geometry,
     winner_dtype,
 )
-from ferrocnn.checks import check_positive_int
+from ferrocnn.checks import check_decay, check_positive_float, check_positive_int
 
 __all__ = [
     "adam_update",
@@ -246,7 +247,11 @@ def sigmoid_cross_entropy_backward(
 
 def sgd_update(parameter: Floats, gradient: Floats, learning_rate: float) -> None:
     """Update in place: `parameter -= learning_rate * gradient`. Contiguous float32 arrays."""
-    _kernels.sgd_update(parameter, gradient, learning_rate)
+    _kernels.sgd_update(
+        in_place("parameter", parameter),
+        in_place("gradient", gradient, writeable=False),
+        check_positive_float("learning_rate", learning_rate),
+    )
 
 
 def momentum_update(
@@ -256,7 +261,13 @@ def momentum_update(
 
     Contiguous float32 arrays of one shape.
     """
-    _kernels.momentum_update(parameter, gradient, velocity, learning_rate, momentum)
+    _kernels.momentum_update(
+        in_place("parameter", parameter),
+        in_place("gradient", gradient, writeable=False),
+        in_place("velocity", velocity),
+        check_positive_float("learning_rate", learning_rate),
+        check_decay("momentum", momentum),
+    )
 
 
 def adam_update(
@@ -275,13 +286,13 @@ def adam_update(
     Contiguous float32 arrays of one shape; the moments start as zeros.
     """
     _kernels.adam_update(
-        parameter,
-        gradient,
-        first_moment,
-        second_moment,
+        in_place("parameter", parameter),
+        in_place("gradient", gradient, writeable=False),
+        in_place("first_moment", first_moment),
+        in_place("second_moment", second_moment),
         check_positive_int("step", step),
-        learning_rate,
-        beta1,
-        beta2,
-        epsilon,
+        check_positive_float("learning_rate", learning_rate),
+        check_decay("beta1", beta1),
+        check_decay("beta2", beta2),
+        check_positive_float("epsilon", epsilon),
     )

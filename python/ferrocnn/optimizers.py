@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferrocnn import _kernels
-from ferrocnn.checks import check_positive_float
+from ferrocnn.checks import check_decay, check_positive_float
 
 _Arrays = Mapping[str, NDArray[np.float32]]
 
@@ -46,7 +46,7 @@ class Momentum(Optimizer):
 
     def __init__(self, learning_rate: float, momentum: float = 0.9) -> None:
         super().__init__(learning_rate)
-        self.momentum = _check_decay("momentum", momentum)
+        self.momentum = check_decay("momentum", momentum)
         self._velocity: dict[str, NDArray[np.float32]] = {}
 
     def step(self, parameters: _Arrays, gradients: _Arrays) -> None:
@@ -71,8 +71,8 @@ class Adam(Optimizer):
         epsilon: float = 1e-8,
     ) -> None:
         super().__init__(learning_rate)
-        self.beta1 = _check_decay("beta1", beta1)
-        self.beta2 = _check_decay("beta2", beta2)
+        self.beta1 = check_decay("beta1", beta1)
+        self.beta2 = check_decay("beta2", beta2)
         self.epsilon = check_positive_float("epsilon", epsilon)
         self._steps = 0
         self._moments: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
@@ -106,9 +106,3 @@ def make_optimizer(optimizer: str | Optimizer, learning_rate: float) -> Optimize
     if optimizer not in _OPTIMIZERS:
         raise ValueError(f"optimizer: expected one of {', '.join(_OPTIMIZERS)}, got {optimizer!r}")
     return _OPTIMIZERS[optimizer](learning_rate)
-
-
-def _check_decay(name: str, value: float) -> float:
-    if not 0 <= value < 1:
-        raise ValueError(f"{name}: expected at least 0 and below 1, got {value}")
-    return float(value)

@@ -16,6 +16,7 @@ pub fn read<'py, T: Element, D: Dimension>(
     argument: &str,
     array: &Array<'py, T, D>,
 ) -> PyResult<PyReadonlyArray<'py, T, D>> {
+    check_alignment(argument, array)?;
     array.try_readonly().map_err(|error| PyValueError::new_err(format!("{argument}: {error}")))
 }
 
@@ -24,7 +25,19 @@ pub fn write<'py, T: Element, D: Dimension>(
     argument: &str,
     array: &Array<'py, T, D>,
 ) -> PyResult<PyReadwriteArray<'py, T, D>> {
+    check_alignment(argument, array)?;
     array.try_readwrite().map_err(|error| PyValueError::new_err(format!("{argument}: {error}")))
+}
+
+/// NumPy allows elements at any address, Rust does not.
+fn check_alignment<T: Element, D: Dimension>(
+    argument: &str,
+    array: &Array<'_, T, D>,
+) -> PyResult<()> {
+    if array.data().is_aligned() {
+        return Ok(());
+    }
+    Err(PyValueError::new_err(format!("{argument}: expected an aligned array")))
 }
 
 /// The elements of a contiguous array of any rank.

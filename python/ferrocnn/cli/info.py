@@ -1,0 +1,84 @@
+"""`ferrocnn info`: what a model file holds."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ferrocnn.cli.common import echo_json
+
+if TYPE_CHECKING:
+    from ferrocnn.checkpoint import ModelFile
+    from ferrocnn.model import CNN
+
+
+@click.command(name="info")
+@click.argument("model_path", metavar="MODEL", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+def info_command(model_path: Path, as_json: bool) -> None:
+    """Show what MODEL is: layers, size, classes, preprocessing and how it was trained.
+
+    \b
+    Example:
+      ferrocnn info model.npz
+    """
+    from ferrocnn.checkpoint import FORMAT, FORMAT_VERSION, read_model_file
+
+    file = read_model_file(model_path)
+    model = file.build()
+    if as_json:
+        echo_json(_describe(model_path, file, model))
+        return
+    click.echo(model.summary())
+    _echo_section(
+        "file",
+        {
+            "path": model_path,
+            "size": f"{model_path.stat().st_size:,} bytes",
+            "format": f"{FORMAT} {FORMAT_VERSION}, written by ferrocnn {file.version}",
+            "classes": ", ".join(model.class_names or ("not known",)),
+        },
+    )
+    if model.preprocessing is not None:
+        height, width = model.preprocessing.image_size
+        fields = model.preprocessing.to_dict()
+        _echo_section("preprocessing", fields | {"image_size": f"{height} x {width}"})
+    if model.training:
+        _echo_section("training", model.training)
+
+
+def _echo_section(title: str, values: Mapping[str, object]) -> None:
+    click.echo(f"\n{title}")
+    for name, value in values.items():
+        shown = f"{value:.4g}" if isinstance(value, float) else str(value)
+        click.echo(f"  {name:<18}{shown}")
+
+
+def _describe(path: Path, file: "ModelFile", model: "CNN") -> dict[str, object]:
+    """Everything that the command knows, as JSON can hold it."""
+    from ferrocnn.checkpoint import FORMAT, FORMAT_VERSION
+
+    return {
+        "path": str(path),
+        "file_size": path.stat().st_size,
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "ferrocnn_version": file.version,
+        "architecture": model.config(),
+        "layers": [
+            {
+                "name": layer.name,
+                "kind": layer.kind,
+                "output_shape": layer.output_shape,
+                "parameters": sum(values.size for values in layer.parameters().values()),
+                "multiply_adds": layer.multiply_adds,
+            }
+            for layer in model.layers
+        ],
+        "parameters": sum(values.size for values in model.parameters().values()),
+        "multiply_adds": sum(layer.multiply_adds for layer in model.layers),
+        "class_names": model.class_names,
+        "preprocessing": model.preprocessing and model.preprocessing.to_dict(),
+        "training": model.training,
+    }

@@ -1,0 +1,239 @@
+"""From a folder of photographs to arrays: :func:`load_images` and :class:`ImageDataset`."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ferrocnn.checks import check_fraction, check_int
+from ferrocnn.folders import SkippedFile, read_layout
+from ferrocnn.preprocessing import Preprocessing, quiet_pillow
+
+__all__ = ["ImageDataset", "SkippedFile", "load_images"]
+
+# Files that a thread takes at a time: handing over each one alone costs a fifth of the time.
+_BLOCK = 32
+# Pillow holds Python's lock for a tenth of a photograph's time, so more threads only queue for it.
+_MOST_THREADS = 8
+
+
+@dataclass(eq=False, repr=False)
+class ImageDataset:
+    """Images of one size with their labels.
+
+    Attributes:
+        images: uint8 ``(n, height, width, 3)``, 0..255.
+        labels: int64 ``(n,)``, each an index into `class_names`.
+        class_names: the class folders' names, sorted; a binary model's probability is that of
+            the second.
+        paths: the n files that the images came from.
+        skipped: what gave no image, with the reason; a split keeps the whole list on both parts.
+        preprocessing: how the files became pixels.
+        validation: bool ``(n,)``, true for images of the validation folder; None unless the
+            folder came as a pair of a training and a validation folder.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    class_names: tuple[str, ...]
+    paths: list[Path]
+    skipped: list[SkippedFile]
+    preprocessing: Preprocessing
+    validation: NDArray[np.bool_] | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __repr__(self) -> str:
+        height, width = self.preprocessing.image_size
+        counts = np.bincount(self.labels, minlength=len(self.class_names))
+        classes = ", ".join(
+            f"{name}: {n}" for name, n in zip(self.class_names, counts, strict=True)
+        )
+        return (
+            f"ImageDataset({len(self)} images, {height} x {width}; {classes}; "
+            f"{len(self.skipped)} skipped)"
+        )
+
+    def split(
+        self, fraction: float = 0.2, seed: int | None = None
+    ) -> tuple[ImageDataset, ImageDataset]:
+        """Return the training and the validation part, as copies in the order of the whole.
+
+        Each class gives the same fraction of its images, drawn at random. A data set that came
+        as a pair of folders is parted as the folders are, whatever `fraction` and `seed` say.
+
+        Args:
+            fraction: share of the validation part, between 0 and 1; rounded to whole images.
+            seed: the same seed gives the same parts; None draws anew each time.
+
+        Raises:
+            ValueError: a class would have no image in one of the parts; or a bad argument.
+            TypeError: an argument is no number.
+        """
+        fraction = check_fraction("fraction", fraction)
+        if seed is not None:
+            seed = check_int("seed", seed, 0)
+        chosen = self.validation
+        if chosen is None:
+            chosen = np.zeros(len(self), dtype=np.bool_)
+            random = np.random.default_rng(seed)
+            for label in range(len(self.class_names)):
+                members = random.permutation(np.flatnonzero(self.labels == label))
+                chosen[members[: int(fraction * len(members) + 0.5)]] = True
+        for label, name in enumerate(self.class_names):
+            members = chosen[self.labels == label]
+            if members.all() or not members.any():
+                raise ValueError(
+                    f"fraction: expected images of every class in both parts, got "
+                    f"{np.sum(~members)} for training and {np.sum(members)} for validation of "
+                    f"{name!r} with {fraction}; add images or change the fraction"
+                )
+        return self._part(~chosen), self._part(chosen)
+
+    def _part(self, chosen: NDArray[np.bool_]) -> ImageDataset:
+        return replace(
+            self,
+            images=self.images[chosen],
+            labels=self.labels[chosen],
+            paths=[path for path, here in zip(self.paths, chosen, strict=True) if here],
+            validation=None,
+        )
+
+
+def load_images(
+    folder: str | os.PathLike[str],
+    image_size: tuple[int, int] = (64, 64),
+    *,
+    class_names: Sequence[str] | None = None,
+    progress: bool = False,
+) -> ImageDataset:
+    """Read a folder that holds one folder of images per class.
+
+    Every file below a class folder, at any depth, belongs to that class. A file is judged by
+    decoding it, not by its name; what cannot be read is skipped and listed in `skipped`, and
+    nothing on disk is changed. Skipped too are hidden files and folders, Windows' ``Thumbs.db``
+    and ``desktop.ini``, links to folders below a class folder, and files beside the class folders.
+    Classes, and files within a class, come in sorted order.
+
+    A folder that holds ``train`` and ``val`` (or ``training``; ``valid``, ``validation``; in any
+    case), each with the same class folders, is read as a whole that `ImageDataset.split` parts as
+    the folders do. A ``test`` folder beside the two is left alone.
+
+    Memory: the images at model size, ``n * height * width * 3`` bytes, and one picture per thread.
+
+    Args:
+        folder: the folder of class folders, or of such a pair.
+        image_size: ``(height, width)`` of the images in pixels.
+        class_names: names in the order of the labels, as a trained model knows them. Then folders
+            may be missing or empty, and none may have another name.
+        progress: show a bar on standard error if that is a terminal.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: `folder` is not there, or is a file.
+        ValueError: the folder is not laid out as above, or a class has no readable image.
+    """
+    preprocessing = Preprocessing(image_size=image_size)
+    layout = read_layout(folder, class_names)
+    images, reasons = _decode(layout.paths, preprocessing, progress)
+    kept = np.array([reason is None for reason in reasons], dtype=np.bool_)
+    skipped = layout.skipped + [
+        SkippedFile(path, reason)
+        for path, reason in zip(layout.paths, reasons, strict=True)
+        if reason is not None
+    ]
+    labels = np.array(layout.labels, dtype=np.int64)
+    validation = None if layout.validation is None else np.array(layout.validation, dtype=np.bool_)
+    dataset = ImageDataset(
+        images=_compacted(images, kept),
+        labels=labels[kept],
+        class_names=layout.class_names,
+        paths=[path for path, here in zip(layout.paths, kept, strict=True) if here],
+        skipped=sorted(skipped),
+        preprocessing=preprocessing,
+        validation=None if validation is None else validation[kept],
+    )
+    _check_classes(dataset, folder, need_all=class_names is None)
+    return dataset
+
+
+def _decode(
+    paths: Sequence[Path], preprocessing: Preprocessing, progress: bool
+) -> tuple[NDArray[np.uint8], list[str | None]]:
+    """Decode on all cores; for each path its image, or undefined pixels and the reason."""
+    from tqdm import tqdm
+
+    height, width = preprocessing.image_size
+    images = np.empty((len(paths), height, width, 3), dtype=np.uint8)
+    stopped = threading.Event()
+
+    def decode_one(index: int) -> str | None:
+        try:
+            images[index] = preprocessing.decode(paths[index])
+        except Exception as error:  # whatever one file does, the others are still wanted
+            return getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return None
+
+    def decode_block(start: int) -> list[str | None]:
+        block = range(start, min(start + _BLOCK, len(paths)))
+        return [None if stopped.is_set() else decode_one(index) for index in block]
+
+    reasons: list[str | None] = []
+    pool = ThreadPoolExecutor(min(_usable_cores(), _MOST_THREADS))
+    # tqdm's None: a bar on a terminal only.
+    with quiet_pillow, tqdm(total=len(paths), unit=" images", disable=not progress or None) as bar:
+        try:
+            starts = range(0, len(paths), _BLOCK)
+            for block in [pool.submit(decode_block, start) for start in starts]:
+                reasons += block.result()
+                bar.update(len(reasons) - bar.n)
+        finally:  # after Ctrl-C only the pictures that are being decoded are waited for
+            stopped.set()
+            pool.shutdown(cancel_futures=True)
+    return images, reasons
+
+
+def _compacted(images: NDArray[np.uint8], kept: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Move the kept images to the front, in place: a copy would need the memory twice."""
+    indices = np.flatnonzero(kept)
+    for new, old in enumerate(indices):
+        if new != old:
+            images[new] = images[old]
+    return images[: len(indices)]
+
+
+def _check_classes(dataset: ImageDataset, folder: str | os.PathLike[str], need_all: bool) -> None:
+    """Refuse a data set with no image at all, or (`need_all`) with none of a class in a part."""
+    labels, validation = dataset.labels, dataset.validation
+    parts = [labels] if validation is None else [labels[~validation], labels[validation]]
+    lacking = [
+        repr(name)
+        for label, name in enumerate(dataset.class_names)
+        if any(label not in part for part in parts)
+    ]
+    if len(dataset) == 0:
+        problem = f"readable images in {folder}, got none"
+    elif need_all and lacking:
+        where = folder if validation is None else f"both parts of {folder}"
+        problem = f"readable images of every class in {where}, got none of {', '.join(lacking)}"
+    else:
+        return
+    first = "; ".join(f"{path}: {reason}" for path, reason in dataset.skipped[:3])
+    raise ValueError(
+        f"folder: expected {problem} ({len(dataset.skipped)} skipped{first and ': ' + first})"
+    )
+
+
+def _usable_cores() -> int:
+    """Cores that this process may run on, which in a container can be fewer than there are."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS and Windows
+        return os.cpu_count() or 1

@@ -1,0 +1,92 @@
+"""What training says while it runs: a bar on a terminal, a line an epoch elsewhere, or nothing."""
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ferrocnn.history import History
+
+
+class Reporter:
+    """Says nothing; the base of the two that do."""
+
+    def batch(self, count: int, loss: float, accuracy: float) -> None:
+        """Take note of `count` more images, and of the epoch's mean loss and accuracy so far."""
+
+    def epoch(self, history: "History") -> None:
+        """Take note of the epoch that was just added to `history`."""
+
+    def close(self) -> None:
+        """Leave the screen as it should stay."""
+
+
+class LineReporter(Reporter):
+    """One plain line an epoch on standard error: for logs, pipes and notebooks."""
+
+    def __init__(self, epochs: int, images: int) -> None:
+        self.epochs = epochs
+        self.images = images
+
+    def epoch(self, history: "History") -> None:
+        """Print the newest epoch."""
+        print(epoch_line(history, self.epochs, self.images), file=sys.stderr, flush=True)
+
+
+class BarReporter(Reporter):
+    """A tqdm bar over the whole training, and above it a line for each finished epoch."""
+
+    def __init__(self, epochs: int, images: int) -> None:
+        from tqdm import tqdm
+
+        self.epochs = epochs
+        self.images = images
+        self.bar = tqdm(
+            total=epochs * images,
+            desc=f"epoch 1/{epochs}",
+            unit=" images",
+            file=sys.stderr,
+            leave=False,
+            dynamic_ncols=True,
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {rate_fmt}{postfix}, {remaining} left",
+        )
+
+    def batch(self, count: int, loss: float, accuracy: float) -> None:
+        """Move the bar on; tqdm draws it ten times a second at most."""
+        self.bar.set_postfix_str(f"loss {loss:.4f}, accuracy {accuracy:.4f}", refresh=False)
+        self.bar.update(count)
+
+    def epoch(self, history: "History") -> None:
+        """Print the newest epoch above the bar."""
+        self.bar.write(epoch_line(history, self.epochs, self.images), file=sys.stderr)
+        if history.epochs < self.epochs:
+            self.bar.set_description_str(f"epoch {history.epochs + 1}/{self.epochs}")
+
+    def close(self) -> None:
+        """Clear the bar; the lines of the epochs stay."""
+        self.bar.close()
+
+
+def open_reporter(progress: bool, epochs: int, images: int) -> Reporter:
+    """Choose the reporter for `epochs` epochs of `images` images: none if `progress` is false."""
+    if not progress:
+        return Reporter()
+    return (BarReporter if sys.stderr.isatty() else LineReporter)(epochs, images)
+
+
+def epoch_line(history: "History", epochs: int, images: int) -> str:
+    """Describe the newest epoch of `history` in one line, with speed and time left."""
+    parts = [f"loss {history.loss[-1]:.4f}", f"accuracy {history.accuracy[-1]:.4f}"]
+    if history.val_loss:
+        parts.append(f"val_loss {history.val_loss[-1]:.4f}")
+        parts.append(f"val_accuracy {history.val_accuracy[-1]:.4f}")
+    parts.append(f"{images / max(history.seconds[-1], 1e-9):.0f} images/s")
+    if history.epochs < epochs:
+        mean_seconds = sum(history.seconds) / history.epochs
+        parts.append(f"{_duration(mean_seconds * (epochs - history.epochs))} left")
+    return f"epoch {history.epochs}/{epochs}: " + ", ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
