@@ -41,7 +41,7 @@ class TestLoad:
     def test_arrays_names_and_order(self, pets: Path) -> None:
         dataset = load_images(pets, (8, 6))
         assert dataset.images.shape == (15, 8, 6, 3)
-        assert (dataset.images.dtype, dataset.labels.dtype) == (np.uint8, np.int64)
+        assert [str(a.dtype) for a in (dataset.images, dataset.labels)] == ["uint8", "int64"]
         assert dataset.labels.tolist() == [0] * 10 + [1] * 5
         assert dataset.class_names == ("Cat", "Dog")
         assert dataset.paths == sorted(pets.rglob("*.png"))
@@ -250,7 +250,7 @@ class TestErrors:
     def test_class_without_images(self, pets: Path) -> None:
         (pets / "Cow").mkdir()
         (pets / "Cow" / "empty.jpg").touch()
-        with pytest.raises(ValueError, match=r"got none of Cow (?s:.*)empty\.jpg: zero-length"):
+        with pytest.raises(ValueError, match=r"got none of 'Cow' .*empty\.jpg: zero-length"):
             load_images(pets)
 
     def test_no_images_at_all(self, tmp_path: Path) -> None:

@@ -196,7 +196,7 @@ def _decode(
                 bar.update(len(reasons) - bar.n)
         finally:  # after Ctrl-C only the pictures that are being decoded are waited for
             stopped.set()
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown()
     return images, reasons
 
 

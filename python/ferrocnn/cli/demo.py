@@ -14,7 +14,7 @@ HELD_BACK_PER_CLASS = 250  # seen by neither: the accuracy is measured on these
 EPOCHS = 10
 
 
-@click.command(name="demo")
+@click.command(name="demo", short_help="Train on drawn cats and dogs, and show the result.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),

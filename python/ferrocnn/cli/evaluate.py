@@ -14,7 +14,7 @@ from ferrocnn.cli.common import (
 )
 
 
-@click.command(name="evaluate")
+@click.command(name="evaluate", short_help="Measure a model on a folder of images.")
 @click.argument("model_path", metavar="MODEL", type=click.Path(path_type=Path))
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")

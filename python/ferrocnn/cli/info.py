@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ferrocnn.model import CNN
 
 
-@click.command(name="info")
+@click.command(name="info", short_help="Show what a model file holds.")
 @click.argument("model_path", metavar="MODEL", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 def info_command(model_path: Path, as_json: bool) -> None:

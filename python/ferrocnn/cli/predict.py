@@ -41,7 +41,7 @@ class Answer:
         return {"path": self.path, "class": self.name, "probability": self.probability}
 
 
-@click.command(name="predict")
+@click.command(name="predict", short_help="Name what a model sees in photographs.")
 @click.argument("model_path", metavar="MODEL", type=click.Path(path_type=Path))
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list instead of lines.")

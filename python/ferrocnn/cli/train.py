@@ -16,7 +16,7 @@ from ferrocnn.cli.common import (
 from ferrocnn.cli.fit import fit
 
 
-@click.command(name="train")
+@click.command(name="train", short_help="Train a classifier on a folder of photographs.")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option(
     "--out",
@@ -55,7 +55,7 @@ from ferrocnn.cli.fit import fit
 )
 @click.option(
     "--image-size",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=4),  # two 2x2 pools leave one pixel of four
     default=64,
     show_default=True,
     help="Height and width, in pixels, that every image is resized to.",

@@ -1,0 +1,64 @@
+"""Time of each layer of the reference network, forward and backward, and of whole steps.
+
+    .venv/bin/python benches/layers.py [BATCH]
+
+Prints microseconds per image and core (medians), and images a second of whole steps.
+"""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+import ferrocnn
+from ferrocnn import _kernels
+
+REPEATS = 30
+
+
+def median_seconds(body: Callable[[], object]) -> float:
+    for _ in range(3):
+        body()
+    seconds = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        body()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def main() -> None:
+    batch = int(sys.argv[1]) if len(sys.argv) > 1 else 64
+    threads = ferrocnn.get_num_threads()
+    generator = np.random.default_rng(0)
+    X = generator.integers(0, 256, (batch, 64, 64, 3), dtype=np.uint8)
+    y = generator.integers(0, 2, batch).astype(np.float32)
+    model = ferrocnn.CNN(seed=0)
+    print(f"batch {batch}, {threads} threads, {_kernels.instruction_set()}")
+
+    inputs = [X]
+    for layer in model.layers:
+        inputs.append(layer.forward(inputs[-1]).copy())
+    print(f"{'layer':<8}{'forward':>10}{'backward':>10}   us per image and core")
+    for layer, x, output in zip(model.layers, inputs, inputs[1:], strict=False):
+        layer.forward(x)
+        forward = median_seconds(lambda layer=layer, x=x: layer.forward(x))
+        grad, need_dx = np.empty_like(output), layer is not model.layers[0]
+
+        def backward(layer=layer, grad=grad, output=output, need_dx=need_dx) -> None:
+            grad[...] = output  # backward overwrites it
+            layer.backward(grad, need_dx=need_dx)
+
+        scale = 1e6 * threads / batch
+        print(f"{layer.name:<8}{forward * scale:>10.1f}{median_seconds(backward) * scale:>10.1f}")
+
+    for optimizer in (ferrocnn.SGD(0.001), ferrocnn.Adam(0.001)):
+        seconds = median_seconds(lambda rule=optimizer: model.train_step(X, y, rule))
+        print(f"training step, {optimizer.name}: {batch / seconds:,.0f} images/s")
+    print(f"inference: {batch / median_seconds(lambda: model.infer(X)):,.0f} images/s")
+
+
+if __name__ == "__main__":
+    main()
