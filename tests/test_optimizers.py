@@ -52,7 +52,7 @@ def test_names_and_instances() -> None:
     assert isinstance(make_optimizer("adam", 0.1), Adam)
     own = Momentum(0.1, momentum=0.5)
     assert make_optimizer(own, 0.2) is own
-    assert own.learning_rate == 0.2
+    assert own.learning_rate == 0.1
     with pytest.raises(ValueError, match=r"optimizer: expected one of sgd, momentum, adam.*'sdg'"):
         make_optimizer("sdg", 0.1)
     with pytest.raises(ValueError, match="learning_rate: expected a finite number above 0"):

@@ -73,6 +73,28 @@ def test_shuffling_takes_every_image_once_an_epoch_in_new_orders(
     assert first != second != list(range(50))
 
 
+def test_shuffling_is_a_permutation_of_pcg64_an_epoch_and_hits_are_counted() -> None:
+    X, y = data()
+    model, by_hand, losses, accuracies = small_model(), small_model(), [], []
+    history = train(
+        model, X, y, epochs=2, learning_rate=0.05, batch_size=16, seed=7, progress=False
+    )
+    generator = np.random.Generator(np.random.PCG64(7))
+    for _ in range(2):
+        loss, hits = 0.0, 0
+        order = generator.permutation(50)
+        for i in range(0, 50, 16):
+            rows = order[i : i + 16]
+            hits += int((by_hand.predict(X[rows]) == y[rows]).sum())
+            loss += by_hand.backward(X[rows], y[rows], 0.05) * len(rows)
+        losses.append(loss / 50)
+        accuracies.append(hits / 50)
+    assert bits(model) == bits(by_hand)
+    assert history.loss == losses
+    assert history.accuracy == accuracies
+    assert model.training["seed"] == 7
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
 def test_the_same_seed_gives_the_same_bits_on_any_number_of_threads(optimizer: str) -> None:
     X, y = data(100)
@@ -161,6 +183,8 @@ BAD = [
     ({"optimizer": "magic"}, "optimizer"),
     ({"seed": -1}, "seed"),
     ({"callbacks": [3]}, "callbacks"),
+    ({"callbacks": (callback for callback in ())}, "callbacks"),
+    ({"callbacks": print}, "callbacks"),
     ({"validation_data": 3}, "validation_data"),
     ({"validation_data": (data()[0], np.full(50, 2))}, "validation_data"),
     ({"validation_data": (data()[0][:, :4], data()[1])}, "validation_data"),
@@ -191,6 +215,14 @@ def test_other_class_names_are_refused() -> None:
     model.class_names = ("Hen", "Ox")
     with pytest.raises(ValueError, match=r"X_train.*Hen.*Cat"):
         train(model, dataset(), epochs=1, progress=False)
+
+
+def test_other_preprocessing_is_refused() -> None:
+    model = small_model()
+    model.preprocessing = Preprocessing(SHAPE[:2], exif_orientation=False)
+    with pytest.raises(ValueError, match=r"X_train.*exif_orientation=False.*=True"):
+        train(model, dataset(), epochs=1, progress=False)
+    assert model.class_names is None
 
 
 INTERRUPTED = """

@@ -6,10 +6,11 @@ docs/model-format.md says every key.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import os
-import tempfile
+import shutil
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferrocnn._kernels import __version__
+from ferrocnn.architecture import check_architecture
 from ferrocnn.errors import ModelFileError
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ FORMAT = "ferrocnn-model"
 FORMAT_VERSION = 1
 
 _RECORD = "record"
+_CONFIG_KEYS = {"input_shape", "conv_filters", "fc_layers", "padding", "seed"}
 # The record is a page of text, and the header of an array a line; more is not ours.
 _LARGEST_RECORD = 1 << 20
 _LARGEST_HEADER = 1 << 12
@@ -69,20 +72,32 @@ def save_model(model: CNN, path: str | os.PathLike[str]) -> None:
     """Write a model to `path`, exactly that name; a file that is there is replaced.
 
     The file appears complete or not at all, even when the machine stops in between. OSError
-    where it cannot be written.
+    where it cannot be written; ValueError or TypeError, and no file, where the model holds what no
+    file may: weights that are not finite, other than two class names, a `training` that is not
+    JSON.
     """
+    parameters = model.parameters()
+    for name, value in parameters.items():
+        if not np.isfinite(value).all():
+            raise ValueError(f"{name}: expected finite values, got NaN or infinity; nothing saved")
     record = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "version": __version__,
         "config": model.config(),
-        "class_names": None if model.class_names is None else list(model.class_names),
+        "class_names": _check_class_names(model.class_names),
         "preprocessing": None if model.preprocessing is None else model.preprocessing.to_dict(),
         "training": model.training,
     }
-    text = np.array(json.dumps(record, allow_nan=False))
-    with _replacing(Path(path)) as file:
-        np.savez(file, allow_pickle=False, **{_RECORD: text}, **model.parameters())
+    try:
+        text = np.array(json.dumps(record, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"training: expected what JSON can hold, got {error}") from error
+    if text.nbytes > _LARGEST_RECORD - _LARGEST_HEADER:
+        raise ValueError(f"training: expected a short record, got one of {text.nbytes} bytes")
+    entries: dict[str, Any] = {_RECORD: text, **parameters}
+    with _replacing(path) as file:
+        np.savez(file, **entries)
 
 
 def load(path: str | os.PathLike[str]) -> CNN:
@@ -117,18 +132,8 @@ def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
         try:
             with zipfile.ZipFile(file) as archive:
                 return _read(archive)
-        except (
-            ValueError,
-            TypeError,
-            KeyError,
-            EOFError,
-            OSError,
-            RuntimeError,  # an encrypted member
-            NotImplementedError,  # a compression that zipfile does not know
-            MemoryError,
-            zipfile.BadZipFile,
-            zipfile.zlib.error,  # type: ignore[attr-defined]
-        ) as error:
+        # On damaged bytes zipfile, json and numpy raise nearly anything: tokenize.TokenError...
+        except Exception as error:
             raise ModelFileError(
                 f"{os.fspath(path)}: expected a ferrocnn model file, got one that cannot be "
                 f"read: {error}"
@@ -138,6 +143,7 @@ def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
 def _read(archive: zipfile.ZipFile) -> ModelFile:
     record = _read_record(archive)
     config = _entry(record, "config", dict)
+    _check_extent(archive, config)
     model = _build(config)
     expected = {name: array.shape for name, array in model.parameters().items()}
     names = archive.namelist()
@@ -147,11 +153,7 @@ def _read(archive: zipfile.ZipFile) -> ModelFile:
     parameters = {name: _read_parameter(archive, name, shape) for name, shape in expected.items()}
     model.set_parameters(parameters)  # checks that they are finite
 
-    class_names = _entry(record, "class_names", (list, type(None)))
-    if class_names is not None and not (
-        len(class_names) == 2 and all(isinstance(name, str) for name in class_names)
-    ):
-        raise ValueError(f"class_names: expected two names, got {class_names}")
+    class_names = _check_class_names(_entry(record, "class_names", (list, type(None))))
     preprocessing = _entry(record, "preprocessing", (dict, type(None)))
     if preprocessing is not None:
         from ferrocnn.preprocessing import Preprocessing
@@ -174,10 +176,13 @@ def _read(archive: zipfile.ZipFile) -> ModelFile:
 
 def _read_record(archive: zipfile.ZipFile) -> dict[str, Any]:
     data = _member(archive, _RECORD, _LARGEST_RECORD)
-    record = json.loads(str(np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)))
+    text = str(np.lib.format.read_array(io.BytesIO(data), allow_pickle=False))
+    record = json.loads(text, parse_constant=_refuse_constant)
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise ValueError(f"expected the format {FORMAT!r} in {_RECORD}")
     version = _entry(record, "format_version", int)
+    if isinstance(version, bool) or version < 1:
+        raise ValueError(f"format_version: expected a number from 1 up, got {version}")
     if version > FORMAT_VERSION:
         raise ValueError(
             f"format_version: expected at most {FORMAT_VERSION}, got {version}; "
@@ -216,6 +221,42 @@ def _entry(record: dict[str, Any], key: str, kind: type | tuple[type, ...]) -> A
     return record[key]
 
 
+def _check_class_names(names: Any) -> list[str] | None:
+    if names is None:
+        return None
+    if len(set(names)) != 2 or len(names) != 2 or not all(isinstance(n, str) for n in names):
+        raise ValueError(f"class_names: expected two different names, got {names}")
+    return list(names)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"expected JSON numbers, got {name}")
+
+
+def _check_extent(archive: zipfile.ZipFile, config: dict[str, Any]) -> None:
+    """Check that the file is long enough for the weights of its config, before any are made."""
+    for info in archive.infolist():
+        if info.compress_type != zipfile.ZIP_STORED:
+            raise ValueError(f"{info.filename}: expected an entry that is not compressed")
+    if set(config) != _CONFIG_KEYS:
+        raise ValueError(f"config: expected {sorted(_CONFIG_KEYS)}, got {sorted(config)}")
+    architecture = check_architecture(**{key: config[key] for key in _CONFIG_KEYS - {"seed"}})
+    height, width, channels = architecture.input_shape
+    count = 0
+    for filters, size in architecture.conv_filters:
+        lost = size - 1 if architecture.padding == "valid" else 0
+        count += size * size * channels * filters
+        height, width = max(height - lost, 0) // 2, max(width - lost, 0) // 2
+        channels = filters
+    features = height * width * channels
+    for units in architecture.fc_layers:
+        count += features * units
+        features = units
+    length = os.fstat(archive.fp.fileno()).st_size  # type: ignore[union-attr]
+    if 4 * count > length:
+        raise ValueError(f"config: expected weights that {length} bytes hold, got {count}")
+
+
 def _build(config: dict[str, Any]) -> CNN:
     from ferrocnn.model import CNN
 
@@ -223,37 +264,35 @@ def _build(config: dict[str, Any]) -> CNN:
 
 
 @contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Open a temporary file beside `path`, which takes its place once it is safe on disk."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+def _replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """Open a temporary file beside `path`, which takes its place once it is safe on disk.
+
+    A symbolic link stays, and what it points to is replaced; permissions are those of the file
+    that is there, or those that `open` gives a new one. Devices, pipes and folders are refused.
+    """
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    if not target.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(target.parent))
+    if target.exists() and not target.is_file():
+        raise ValueError(f"path: expected a file, got {os.fspath(path)}, a device or a pipe")
+    temporary = target.with_name(f".ferrocnn-{os.urandom(8).hex()}.tmp")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with open(temporary, "xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, _usual_mode(path))
-        os.replace(name, path)
+        if target.exists():
+            shutil.copymode(target, temporary)
+        os.replace(temporary, target)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(name)
+            os.unlink(temporary)
         raise
-    _sync_folder(path.parent)
-
-
-def _usual_mode(path: Path) -> int:
-    """Permissions of the file that is there, or those that `open` would give a new one."""
-    with contextlib.suppress(FileNotFoundError):
-        return path.stat().st_mode & 0o777
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":  # Windows cannot open folders, and needs no sync to keep a rename
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with contextlib.suppress(OSError):  # some systems cannot sync a folder; the file is whole
+        descriptor = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -99,9 +99,8 @@ _OPTIMIZERS: dict[str, type[Optimizer]] = {rule.name: rule for rule in (SGD, Mom
 
 
 def make_optimizer(optimizer: str | Optimizer, learning_rate: float) -> Optimizer:
-    """Return the optimiser of this name, or the given one with the given rate."""
+    """Return the optimiser of this name with this rate, or the given one as it is."""
     if isinstance(optimizer, Optimizer):
-        optimizer.learning_rate = check_positive_float("learning_rate", learning_rate)
         return optimizer
     if optimizer not in _OPTIMIZERS:
         raise ValueError(f"optimizer: expected one of {', '.join(_OPTIMIZERS)}, got {optimizer!r}")

@@ -47,7 +47,7 @@ class BarReporter(Reporter):
             file=sys.stderr,
             leave=False,
             dynamic_ncols=True,
-            bar_format="{desc} {percentage:3.0f}%|{bar}| {rate_fmt}{postfix}, {remaining} left",
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {remaining} left, {rate_fmt}{postfix}",
         )
 
     def batch(self, count: int, loss: float, accuracy: float) -> None:

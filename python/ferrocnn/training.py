@@ -62,7 +62,7 @@ def train(
             an ImageDataset, from which the model also takes class names and preprocessing.
         y_train: (n,) or (n, 1) labels, 0 or 1; None with an ImageDataset.
         epochs: passes over the images.
-        learning_rate: step size.
+        learning_rate: step size of an optimiser given by name; an instance has its own.
         batch_size: images a step.
         optimizer: "sgd", "momentum", "adam"; or an instance, which goes on from its state.
         validation_data: (X, y) or an ImageDataset, evaluated after each epoch.
@@ -97,7 +97,7 @@ def train(
         model.class_names, model.preprocessing = dataset.class_names, dataset.preprocessing
     settings = {
         "optimizer": optimizer.name,
-        "learning_rate": learning_rate,
+        "learning_rate": optimizer.learning_rate,
         "batch_size": batch_size,
         "shuffle": bool(shuffle),
         "seed": seed,
@@ -121,7 +121,7 @@ def train(
                 result = _judge(model, batch, validation)
             except DivergedError as error:
                 model.set_parameters(good)
-                raise DivergedError(_advice(epoch, learning_rate)) from error
+                raise DivergedError(_advice(epoch, optimizer.learning_rate)) from error
             history.loss.append(loss)
             history.accuracy.append(accuracy)
             history.seconds.append(seconds)
@@ -224,9 +224,9 @@ def _draw_seed() -> int:
 
 
 def _check_callbacks(callbacks: Sequence[Callback]) -> None:
-    for callback in callbacks:
-        if not callable(callback):
-            raise TypeError(f"callbacks: expected callables, got {callback!r}")
+    # A generator would be used up by this check, and no callback ever called.
+    if not isinstance(callbacks, Sequence) or not all(map(callable, callbacks)):
+        raise TypeError(f"callbacks: expected a list of callables, got {callbacks!r}")
 
 
 def _unpack(
@@ -243,6 +243,11 @@ def _unpack(
     if len(dataset.class_names) != 2:
         raise ValueError(f"X_train: expected two classes, got {', '.join(dataset.class_names)}")
     _check_names("X_train", dataset, model.class_names)
+    if model.preprocessing not in (None, dataset.preprocessing):
+        raise ValueError(
+            f"X_train: expected images made by the model's {model.preprocessing}, "
+            f"got {dataset.preprocessing}"
+        )
     return dataset.images, dataset.labels, dataset
 
 
