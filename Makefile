@@ -1,8 +1,6 @@
 # Everything runs in .venv in this folder. A machine needs Python 3.11+, Rust and make.
 PYTHON ?= python3
 BIN := .venv/bin
-HAS := $(BIN)/python -c "import sys; from ferrocnn._kernels import instruction_sets as sets; \
-  sys.exit(sys.argv[1] not in sets())" #
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: build demo test check test-rust test-python clean
@@ -30,21 +28,12 @@ check: build
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest ferrocnn._kernels
 
-# The tests of the kernels, once for each instruction set that this machine has.
-KERNEL_TESTS := tests/test_ops_*.py tests/test_model_gradients.py tests/test_training.py
-
 test-rust: build
-	@set -e; for isa in portable avx2 avx512; do \
-	  if $(HAS)$$isa; then echo "cargo test, $$isa"; \
-	    FERROCNN_ISA=$$isa cargo test --quiet -p ferrocnn-kernels; \
-	  else echo "skipped: this machine lacks $$isa"; fi; done
+	.ci/each-isa cargo test --quiet -p ferrocnn-kernels
 
 test-python: build
 	$(BIN)/python -m pytest
-	@set -e; for isa in portable avx2 avx512; do \
-	  if $(HAS)$$isa; then echo "pytest, $$isa"; \
-	    FERROCNN_ISA=$$isa $(BIN)/python -m pytest $(KERNEL_TESTS); \
-	  else echo "skipped: this machine lacks $$isa"; fi; done
+	.ci/each-isa $(BIN)/python -m pytest tests/test_ops_*.py tests/test_model_gradients.py tests/test_training.py
 
 clean:
 	rm -rf .venv target dist

@@ -33,7 +33,7 @@ class TestProgram:
             ["train"],
             ["train", "x", "--epochs", "0"],
             ["train", "x", "--batch-size", "0"],
-            ["train", "x", "--image-size", "-1"],
+            ["train", "x", "--image-size", "3"],
             ["train", "x", "--learning-rate", "0"],
             ["train", "x", "--learning-rate", "nan"],
             ["train", "x", "--learning-rate", "inf"],
