@@ -1,4 +1,4 @@
-"""`Preprocessing` of awkward files: turned, drafted, broken, dangerous; and what Pillow warns of."""
+"""`Preprocessing` of awkward files: turned, large, broken, dangerous; and Pillow's warnings."""
 
 import io
 import os
@@ -124,7 +124,7 @@ def encoded(image_format):
 UNREADABLE = {
     "truncated jpeg": (encoded("JPEG")[:-400], "truncated"),
     "truncated png": (encoded("PNG")[:-400], "."),
-    "random": (bytes(range(256)), "not an image"),
+    "random": (b"\xde\xad\xbe\xef" * 64, "not an image"),
     "bomb": (
         PngImagePlugin._MAGIC
         + chunk(b"IHDR", struct.pack(">IIBBBBB", 60000, 60000, 1, 0, 0, 0, 0))
