@@ -6,6 +6,38 @@ from numpy.typing import NDArray
 _Floats = NDArray[np.float32]
 _Padding = str | tuple[int, int, int, int]
 
+__all__ = [
+    "BlockGeometry",
+    "ConvGeometry",
+    "PoolGeometry",
+    "__version__",
+    "adam_update",
+    "avg_pool2d",
+    "avg_pool2d_backward",
+    "conv2d",
+    "conv2d_backward",
+    "conv_pool_backward",
+    "conv_pool_relu",
+    "dense",
+    "dense_backward",
+    "finite_range",
+    "get_num_threads",
+    "global_avg_pool2d",
+    "global_avg_pool2d_backward",
+    "instruction_set",
+    "instruction_sets",
+    "max_pool2d",
+    "max_pool2d_backward",
+    "momentum_update",
+    "relu",
+    "relu_backward",
+    "set_num_threads",
+    "sgd_update",
+    "sigmoid",
+    "sigmoid_cross_entropy",
+    "sigmoid_cross_entropy_backward",
+]
+
 __version__: str
 
 @final

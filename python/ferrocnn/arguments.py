@@ -1,13 +1,14 @@
 """What the functions of `ops` accept, turned into what the kernels take."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ferrocnn._kernels import ConvGeometry, PoolGeometry
-from ferrocnn.checks import check_positive_int, check_size
+from ferrocnn.checks import as_array, check_positive_int, check_size
 
 Floats = NDArray[np.float32]
 Pair = int | Sequence[int]
@@ -16,24 +17,38 @@ Padding = str | int | Sequence[int] | Sequence[Sequence[int]]
 
 def floats(name: str, value: ArrayLike, ndim: int | None = None) -> Floats:
     """Return a contiguous float32 array of the given rank, with at least one element."""
-    array = np.asarray(value)
+    array = as_array(value, name)
     if not np.issubdtype(array.dtype, np.floating):
         raise TypeError(f"{name}: expected a float array, got {array.dtype}")
     _check_rank(name, array, ndim)
     return np.require(array, np.float32, ["C", "A"])
 
 
-def in_place(name: str, value: Floats, writeable: bool = True) -> Floats:
-    """Return `value`, which must be an array that can be worked on as it is.
+def check_in_place(parameter: Floats, gradient: Floats, state: Mapping[str, Floats]) -> None:
+    """Raise unless an update can work on these arrays as they are.
 
     A converted copy would be updated and lost.
     """
-    usable = isinstance(value, np.ndarray) and value.dtype == np.float32
-    if not usable or not (value.flags.c_contiguous and value.flags.aligned):
-        raise TypeError(f"{name}: expected a contiguous float32 array, got {_describe(value)}")
-    if writeable and not value.flags.writeable:
-        raise ValueError(f"{name}: expected an array that can be written to, got a read-only one")
-    return value
+    arrays = {"parameter": parameter, "gradient": gradient, **state}
+    for name, array in arrays.items():
+        usable = isinstance(array, np.ndarray) and array.dtype == np.float32
+        if not usable or not (array.flags.c_contiguous and array.flags.aligned):
+            raise TypeError(f"{name}: expected a contiguous float32 array, got {_describe(array)}")
+        if name != "gradient" and not array.flags.writeable:
+            raise ValueError(
+                f"{name}: expected an array that can be written to, got a read-only one"
+            )
+        check_same_shape(name, array, parameter)
+    for (name, array), (other, second) in combinations(arrays.items(), 2):
+        if np.may_share_memory(array, second):
+            raise ValueError(f"{other}: expected memory of its own, got that of {name}")
+
+
+def check_targets(targets: Floats, logits: Floats) -> None:
+    """Raise unless targets are in 0..1 and shaped as logits."""
+    check_same_shape("targets", targets, logits)
+    if not ((targets >= 0) & (targets <= 1)).all():
+        raise ValueError("targets: expected values in 0..1, got others")
 
 
 def _describe(value: object) -> str:
@@ -44,7 +59,7 @@ def _describe(value: object) -> str:
 
 def images(name: str, value: ArrayLike) -> NDArray[Any]:
     """Return a contiguous uint8 or float32 array of rank 4."""
-    array = np.asarray(value)
+    array = as_array(value, name)
     if array.dtype != np.uint8:
         return floats(name, array, 4)
     _check_rank(name, array, 4)
@@ -105,6 +120,8 @@ def winner_dtype(window: Pair) -> type[np.uint8] | type[np.uint32]:
 
 
 def _pair(name: str, value: Pair) -> tuple[int, int]:
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
     if not isinstance(value, Sequence):
         number = check_positive_int(name, value)
         return number, number

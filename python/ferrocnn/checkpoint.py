@@ -36,6 +36,7 @@ _CONFIG_KEYS = {"input_shape", "conv_filters", "fc_layers", "padding", "seed"}
 # The record is a page of text, and the header of an array a line; more is not ours.
 _LARGEST_RECORD = 1 << 20
 _LARGEST_HEADER = 1 << 12
+_LONGEST_REASON = 500
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ def save_model(model: CNN, path: str | os.PathLike[str]) -> None:
     file may: weights that are not finite, other than two class names, a `training` that is not
     JSON.
     """
-    parameters = model.parameters()
+    parameters = model.snapshot()
+    path = _check_path(path)
     for name, value in parameters.items():
         if not np.isfinite(value).all():
             raise ValueError(f"{name}: expected finite values, got NaN or infinity; nothing saved")
@@ -128,15 +130,21 @@ def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
     OSError where it cannot be opened, ModelFileError where it is not a whole model file. Sizes
     are checked before memory is taken, so a hostile file cannot exhaust it.
     """
+    path = _check_path(path)
     with open(path, "rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:
                 return _read(archive)
+        except zipfile.BadZipFile as error:
+            raise ModelFileError(
+                f"{path}: expected a ferrocnn model file, got another kind of file or a damaged "
+                f"one ({error}); train or copy it again"
+            ) from error
         # On damaged bytes zipfile, json and numpy raise nearly anything: tokenize.TokenError...
         except Exception as error:
             raise ModelFileError(
-                f"{os.fspath(path)}: expected a ferrocnn model file, got one that cannot be "
-                f"read: {error}"
+                f"{path}: expected a ferrocnn model file, got one that cannot be "
+                f"read: {str(error)[:_LONGEST_REASON]}"
             ) from error
 
 
@@ -175,6 +183,8 @@ def _read(archive: zipfile.ZipFile) -> ModelFile:
 
 
 def _read_record(archive: zipfile.ZipFile) -> dict[str, Any]:
+    if f"{_RECORD}.npy" not in archive.namelist():
+        raise ValueError(f"expected an entry {_RECORD!r}, got an archive without it")
     data = _member(archive, _RECORD, _LARGEST_RECORD)
     text = str(np.lib.format.read_array(io.BytesIO(data), allow_pickle=False))
     record = json.loads(text, parse_constant=_refuse_constant)
@@ -221,6 +231,13 @@ def _entry(record: dict[str, Any], key: str, kind: type | tuple[type, ...]) -> A
     return record[key]
 
 
+def _check_path(path: str | os.PathLike[str]) -> str:
+    # A number would be taken for an open descriptor, and closed.
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"path: expected a path, got {path!r}")
+    return os.fsdecode(path)
+
+
 def _check_class_names(names: Any) -> list[str] | None:
     if names is None:
         return None
@@ -241,6 +258,11 @@ def _check_extent(archive: zipfile.ZipFile, config: dict[str, Any]) -> None:
     if set(config) != _CONFIG_KEYS:
         raise ValueError(f"config: expected {sorted(_CONFIG_KEYS)}, got {sorted(config)}")
     architecture = check_architecture(**{key: config[key] for key in _CONFIG_KEYS - {"seed"}})
+    layers = len(architecture.conv_filters) + len(architecture.fc_layers)
+    if len(archive.infolist()) != 1 + 2 * layers:
+        raise ValueError(
+            f"expected the entries of {layers} layers and {_RECORD}, got {len(archive.infolist())}"
+        )
     height, width, channels = architecture.input_shape
     count = 0
     for filters, size in architecture.conv_filters:

@@ -4,7 +4,7 @@ import math
 import operator
 import warnings
 from collections.abc import Sequence
-from typing import Any, SupportsIndex
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,9 +20,12 @@ _LARGEST_SIZE = 2**31 - 1
 
 def check_int(name: str, value: object, least: int) -> int:
     """Return `value` as an int of at least `least`. Booleans and floats are not ints."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, SupportsIndex):
-        raise TypeError(f"{name}: expected an integer, got {value!r}")
-    number = operator.index(value)
+    try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name}: expected an integer, got {value!r}") from None
     if number < least:
         raise ValueError(f"{name}: expected at least {least}, got {number}")
     return number
@@ -32,7 +35,9 @@ def check_size(name: str, value: object, least: int) -> int:
     """Return `value` as an int of at least `least` that the kernels can count with."""
     number = check_int(name, value, least)
     if number > _LARGEST_SIZE:
-        raise ValueError(f"{name}: expected at most {_LARGEST_SIZE}, got {number}")
+        raise ValueError(
+            f"{name}: expected at most {_LARGEST_SIZE}, got {check_float(name, number):g}"
+        )
     return number
 
 
@@ -41,16 +46,24 @@ def check_positive_int(name: str, value: object) -> int:
     return check_size(name, value, 1)
 
 
-def check_positive_float(name: str, value: Any) -> float:
-    """Return `value` as a finite float above 0."""
-    if isinstance(value, (bool, str, bytes)):
-        raise TypeError(f"{name}: expected a number, got {value!r}")
+def check_float(name: str, value: Any) -> float:
+    """Return `value` as a float; integers beyond all floats become infinite."""
     try:
-        number = float(value)
+        if isinstance(value, (bool, str, bytes)):
+            raise TypeError
+        return float(value)
+    except OverflowError:
+        return math.copysign(math.inf, value)
     except (TypeError, ValueError):
         raise TypeError(f"{name}: expected a number, got {value!r}") from None
-    if not (math.isfinite(number) and number > 0):
-        raise ValueError(f"{name}: expected a finite number above 0, got {number}")
+
+
+def check_positive_float(name: str, value: Any) -> float:
+    """Return `value` as a finite float above 0."""
+    number = check_float(name, value)
+    with np.errstate(over="ignore", under="ignore"):
+        if not 0 < np.float32(number) < math.inf:  # the kernels compute with float32
+            raise ValueError(f"{name}: expected a finite number above 0, got {number:g}")
     return number
 
 
@@ -64,9 +77,10 @@ def check_fraction(name: str, value: Any) -> float:
 
 def check_decay(name: str, value: Any) -> float:
     """Return `value` as a float of at least 0 and below 1."""
-    if isinstance(value, (bool, str, bytes)) or not 0 <= value < 1:
-        raise ValueError(f"{name}: expected at least 0 and below 1, got {value!r}")
-    return float(value)
+    number = check_float(name, value)
+    if not 0 <= number < 1:
+        raise ValueError(f"{name}: expected at least 0 and below 1, got {number:g}")
+    return number
 
 
 def check_images(X: ArrayLike, input_shape: Sequence[int], name: str = "X") -> Images:
@@ -75,8 +89,8 @@ def check_images(X: ArrayLike, input_shape: Sequence[int], name: str = "X") -> I
     X: (n, height, width, channels), n >= 1; uint8 stays, other floats become float32. NaN,
     infinite values, another shape or dtype raise. Floats that look like 0..255 warn.
     """
-    array = _as_array(X, name)
-    expected = f"expected (batch, {', '.join(map(str, input_shape))}) uint8 or float32"
+    array = as_array(X, name)
+    expected = f"expected (batch, {', '.join(map(str, input_shape))}) uint8 or float"
     got = f"got {array.shape} {array.dtype}"
     if array.dtype != np.uint8 and not np.issubdtype(array.dtype, np.floating):
         raise TypeError(f"{name}: {expected}, {got}")
@@ -107,7 +121,7 @@ def check_labels(y: ArrayLike, count: int, name: str = "y") -> NDArray[np.float3
 
     y: (count,) or (count, 1) of bool, int or float, each 0 or 1.
     """
-    array = _as_array(y, name)
+    array = as_array(y, name)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name}: expected bool, int or float labels, got {array.dtype}")
     if array.shape not in ((count,), (count, 1)):
@@ -119,7 +133,8 @@ def check_labels(y: ArrayLike, count: int, name: str = "y") -> NDArray[np.float3
     return array.astype(np.float32)
 
 
-def _as_array(value: ArrayLike, name: str) -> NDArray[Any]:
+def as_array(value: ArrayLike, name: str) -> NDArray[Any]:
+    """Return `value` as an array; ValueError where it is ragged."""
     try:
         return np.asarray(value)
     except ValueError as error:  # a ragged list

@@ -43,8 +43,10 @@ def read_layout(folder: str | os.PathLike[str], class_names: Sequence[str] | Non
     """
     root = Path(folder)
     if not root.is_dir():
-        error = NotADirectoryError if root.exists() else FileNotFoundError
-        raise error(f"folder: expected a folder that holds one folder per class, got {root}")
+        error, got = (
+            (NotADirectoryError, "a file") if root.exists() else (FileNotFoundError, "no such path")
+        )
+        raise error(f"folder: expected a folder that holds one folder per class, got {got}: {root}")
     known = None if class_names is None else _checked_names(class_names)
 
     skipped: list[SkippedFile] = []

@@ -55,6 +55,7 @@ class Layer:
         self.dweight = np.zeros_like(self.weight)
         self.dbias = np.zeros_like(self.bias)
         self._buffers = Buffers()
+        self.forget()
 
     def parameters(self) -> dict[str, Floats]:
         """Return the live parameters by name."""
@@ -63,6 +64,10 @@ class Layer:
     def gradients(self) -> dict[str, Floats]:
         """Return the live gradients, under the names of their parameters."""
         return {f"{self.name}.weight": self.dweight, f"{self.name}.bias": self.dbias}
+
+    def forget(self) -> None:
+        """Let go of the last input, which may be a part of something large."""
+        self._x: NDArray[Any] = np.empty(0)
 
     def forward(self, x: NDArray[Any]) -> Floats:
         """Return the output for a batch."""

@@ -1,7 +1,8 @@
 """How good a model is on labelled images."""
 
+import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,6 +11,7 @@ from ferrocnn.checks import check_fraction, check_labels
 from ferrocnn.losses import SigmoidCrossEntropy
 
 if TYPE_CHECKING:
+    from ferrocnn.images import ImageDataset
     from ferrocnn.model import CNN
 
 
@@ -39,21 +41,46 @@ class Evaluation:
         }
 
 
-def evaluate(model: "CNN", X: ArrayLike, y: ArrayLike, threshold: float = 0.5) -> Evaluation:
+def evaluate(
+    model: "CNN",
+    X: "ArrayLike | ImageDataset",
+    y: ArrayLike | None = None,
+    threshold: float = 0.5,
+) -> Evaluation:
     """Compare a model's answers with the truth. The model is not changed.
 
     Args:
         model: the model to judge.
-        X: (n, height, width, channels) images, uint8 (0..255) or float (taken as it is).
-        y: (n,) or (n, 1) labels, 0 or 1.
+        X: (n, height, width, channels) images, uint8 (0..255) or float (taken as it is); or an
+            ImageDataset.
+        y: (n,) or (n, 1) labels, 0 or 1; None with an ImageDataset.
         threshold: probability from which on an image is taken for a 1, between 0 and 1.
 
     Raises:
         ValueError, TypeError: an argument cannot be used; the message says which and why.
     """
+    check_model(model)
     threshold = check_fraction("threshold", threshold)
-    logits = model.logits(X)
-    return judge(logits, check_labels(y, len(logits)), threshold)
+    dataset = as_dataset(X)
+    if (dataset is None) == (y is None):
+        raise TypeError("y: expected labels with an array X, and None with an ImageDataset")
+    images, labels = (X, y) if dataset is None else (dataset.images, dataset.labels)
+    logits = model.logits(cast(ArrayLike, images))
+    return judge(logits, check_labels(cast(ArrayLike, labels), len(logits)), threshold)
+
+
+def check_model(model: object) -> None:
+    """Raise TypeError unless this is a `CNN`."""
+    from ferrocnn.model import CNN
+
+    if not isinstance(model, CNN):
+        raise TypeError(f"model: expected a CNN, got {type(model).__name__}")
+
+
+def as_dataset(value: object) -> "ImageDataset | None":
+    """Return `value` where it is an ImageDataset, else None."""
+    images = sys.modules.get("ferrocnn.images")  # not loaded: nobody has made a data set
+    return value if images is not None and isinstance(value, images.ImageDataset) else None
 
 
 def judge(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -18,6 +17,7 @@ from ferrocnn.checks import Images, check_fraction, check_images, check_int, che
 from ferrocnn.errors import DivergedError
 from ferrocnn.losses import SigmoidCrossEntropy
 from ferrocnn.optimizers import SGD, Optimizer
+from ferrocnn.turns import Turn
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -72,8 +72,11 @@ class CNN:
         self.training: dict[str, Any] = {}
         self.layers = build_layers(architecture, np.random.default_rng(self.seed))
         self._loss = SigmoidCrossEntropy()
-        # The layers keep one batch at a time; calls from several threads take turns.
-        self._lock = threading.RLock()
+        self._turn = Turn()
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{name}={value!r}" for name, value in self.config().items())
+        return f"CNN({arguments})"
 
     def config(self) -> dict[str, Any]:
         """Return the arguments that build this architecture again, as JSON can hold them."""
@@ -92,9 +95,10 @@ class CNN:
     def set_parameters(self, values: Mapping[str, ArrayLike]) -> None:
         """Copy `values` into the parameters. All are checked first; an error changes nothing."""
         own = self.parameters()
-        if set(values) != set(own):
-            raise ValueError(f"values: expected the keys {list(own)}, got {list(values)}")
-        arrays = {name: np.asarray(values[name]) for name in own}
+        if not isinstance(values, Mapping) or set(values) != set(own):
+            got = list(values) if isinstance(values, Mapping) else type(values).__name__
+            raise ValueError(f"values: expected a mapping with the keys {list(own)}, got {got}")
+        arrays = {name: np.array(values[name]) for name in own}  # copies: they may be our own
         for name, array in arrays.items():
             if array.dtype != np.float32 or array.shape != own[name].shape:
                 raise ValueError(
@@ -102,8 +106,14 @@ class CNN:
                 )
             if not np.isfinite(array).all():
                 raise ValueError(f"{name}: expected finite values, got NaN or infinity")
-        for name, array in arrays.items():
-            own[name][...] = array
+        with self._turn:
+            for name, array in arrays.items():
+                own[name][...] = array
+
+    def snapshot(self) -> dict[str, Floats]:
+        """Return copies of all parameters between two steps, never in the middle of one."""
+        with self._turn:
+            return {name: value.copy() for name, value in self.parameters().items()}
 
     def logits(self, X: ArrayLike) -> Floats:
         """Return the last layer's output before the sigmoid, (n, 1)."""
@@ -112,10 +122,11 @@ class CNN:
     def infer(self, X: Images) -> Floats:
         """Return the logits of images that are as `check_images` returns them, (n, 1)."""
         logits = np.empty((len(X), 1), np.float32)
-        with self._lock:
+        with self._turn:
             for start in range(0, len(X), _CHUNK):
                 chunk = X[start : start + _CHUNK]
                 logits[start : start + len(chunk)] = self._forward(chunk)
+            self._forget()
         return logits
 
     def forward(self, X: ArrayLike) -> Floats:
@@ -161,7 +172,7 @@ class CNN:
         """
         images = check_images(X, self.input_shape)
         labels = check_labels(y, images.shape[0])
-        with self._lock:
+        with self._turn:
             loss, _ = self._backward(images, labels)
             return loss, {name: g.copy() for name, g in self._gradients().items()}
 
@@ -181,7 +192,7 @@ class CNN:
         For training loops: X and y must be as `check_images` and `check_labels` return them.
         Where the loss or a gradient is not finite, DivergedError, and no change.
         """
-        with self._lock:
+        with self._turn:
             loss, correct = self._backward(X, y)
             gradients = self._gradients()
             if not np.isfinite(loss) or any(finite_range(g) is None for g in gradients.values()):
@@ -223,7 +234,12 @@ class CNN:
         for layer in reversed(self.layers):
             assert grad is not None
             grad = layer.backward(grad, need_dx=layer is not self.layers[0])
+        self._forget()
         return loss, correct
+
+    def _forget(self) -> None:
+        for layer in self.layers:
+            layer.forget()
 
     def _gradients(self) -> dict[str, Floats]:
         return {name: g for layer in self.layers for name, g in layer.gradients().items()}

@@ -20,17 +20,18 @@ from ferrocnn.arguments import (
     Floats,
     Padding,
     Pair,
+    check_in_place,
     check_input_shape,
     check_same_shape,
+    check_targets,
     conv_geometry,
     floats,
     images,
-    in_place,
     optional_floats,
     pool_geometry,
     winner_dtype,
 )
-from ferrocnn.checks import check_decay, check_positive_float, check_positive_int
+from ferrocnn.checks import check_decay, check_float, check_positive_float, check_positive_int
 
 __all__ = [
     "adam_update",
@@ -230,7 +231,7 @@ def sigmoid_cross_entropy(logits: ArrayLike, targets: ArrayLike) -> float:
     logits, targets: any equal shapes, targets in 0..1. Finite for every finite logit.
     """
     logits, targets = floats("logits", logits), floats("targets", targets)
-    check_same_shape("targets", targets, logits)
+    check_targets(targets, logits)
     return _kernels.sigmoid_cross_entropy(logits, targets)
 
 
@@ -239,17 +240,18 @@ def sigmoid_cross_entropy_backward(
 ) -> Floats:
     """Return dlogits of `sigmoid_cross_entropy`: `grad * (sigmoid(logits) - targets) / count`."""
     logits, targets = floats("logits", logits), floats("targets", targets)
-    check_same_shape("targets", targets, logits)
+    check_targets(targets, logits)
     out = np.empty_like(logits)
-    _kernels.sigmoid_cross_entropy_backward(logits, targets, grad, out)
+    _kernels.sigmoid_cross_entropy_backward(logits, targets, check_float("grad", grad), out)
     return out
 
 
 def sgd_update(parameter: Floats, gradient: Floats, learning_rate: float) -> None:
     """Update in place: `parameter -= learning_rate * gradient`. Contiguous float32 arrays."""
+    check_in_place(parameter, gradient, {})
     _kernels.sgd_update(
-        in_place("parameter", parameter),
-        in_place("gradient", gradient, writeable=False),
+        parameter,
+        gradient,
         check_positive_float("learning_rate", learning_rate),
     )
 
@@ -261,10 +263,11 @@ def momentum_update(
 
     Contiguous float32 arrays of one shape.
     """
+    check_in_place(parameter, gradient, {"velocity": velocity})
     _kernels.momentum_update(
-        in_place("parameter", parameter),
-        in_place("gradient", gradient, writeable=False),
-        in_place("velocity", velocity),
+        parameter,
+        gradient,
+        velocity,
         check_positive_float("learning_rate", learning_rate),
         check_decay("momentum", momentum),
     )
@@ -285,11 +288,13 @@ def adam_update(
 
     Contiguous float32 arrays of one shape; the moments start as zeros.
     """
+    moments = {"first_moment": first_moment, "second_moment": second_moment}
+    check_in_place(parameter, gradient, moments)
     _kernels.adam_update(
-        in_place("parameter", parameter),
-        in_place("gradient", gradient, writeable=False),
-        in_place("first_moment", first_moment),
-        in_place("second_moment", second_moment),
+        parameter,
+        gradient,
+        first_moment,
+        second_moment,
         check_positive_int("step", step),
         check_positive_float("learning_rate", learning_rate),
         check_decay("beta1", beta1),

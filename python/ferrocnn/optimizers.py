@@ -51,10 +51,14 @@ class Momentum(Optimizer):
 
     def step(self, parameters: _Arrays, gradients: _Arrays) -> None:
         """Update every parameter in place from the gradient of the same name."""
+        _prepare(self._velocity, parameters)
         for name, parameter in parameters.items():
-            velocity = self._velocity.setdefault(name, np.zeros_like(parameter))
             _kernels.momentum_update(
-                parameter, gradients[name], velocity, self.learning_rate, self.momentum
+                parameter,
+                gradients[name],
+                self._velocity[name],
+                self.learning_rate,
+                self.momentum,
             )
 
 
@@ -75,23 +79,35 @@ class Adam(Optimizer):
         self.beta2 = check_decay("beta2", beta2)
         self.epsilon = check_positive_float("epsilon", epsilon)
         self._steps = 0
-        self._moments: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
+        self._first: dict[str, NDArray[np.float32]] = {}
+        self._second: dict[str, NDArray[np.float32]] = {}
 
     def step(self, parameters: _Arrays, gradients: _Arrays) -> None:
         """Update every parameter in place from the gradient of the same name."""
+        _prepare(self._first, parameters)
+        _prepare(self._second, parameters)
         self._steps += 1
         for name, parameter in parameters.items():
-            if name not in self._moments:
-                self._moments[name] = (np.zeros_like(parameter), np.zeros_like(parameter))
             _kernels.adam_update(
                 parameter,
                 gradients[name],
-                *self._moments[name],
+                self._first[name],
+                self._second[name],
                 self._steps,
                 self.learning_rate,
                 self.beta1,
                 self.beta2,
                 self.epsilon,
+            )
+
+
+def _prepare(state: dict[str, NDArray[np.float32]], parameters: _Arrays) -> None:
+    """Start the state of new parameters at zero; ValueError where one has changed its shape."""
+    for name, parameter in parameters.items():
+        if state.setdefault(name, np.zeros_like(parameter)).shape != parameter.shape:
+            raise ValueError(
+                f"optimizer: expected the model of its earlier steps, with {name} of shape "
+                f"{state[name].shape}, got {parameter.shape}; make a new one for each model"
             )
 
 
@@ -102,6 +118,6 @@ def make_optimizer(optimizer: str | Optimizer, learning_rate: float) -> Optimize
     """Return the optimiser of this name with this rate, or the given one as it is."""
     if isinstance(optimizer, Optimizer):
         return optimizer
-    if optimizer not in _OPTIMIZERS:
+    if not isinstance(optimizer, str) or optimizer not in _OPTIMIZERS:
         raise ValueError(f"optimizer: expected one of {', '.join(_OPTIMIZERS)}, got {optimizer!r}")
     return _OPTIMIZERS[optimizer](learning_rate)

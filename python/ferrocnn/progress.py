@@ -75,15 +75,20 @@ def open_reporter(progress: bool, epochs: int, images: int) -> Reporter:
 
 def epoch_line(history: "History", epochs: int, images: int) -> str:
     """Describe the newest epoch of `history` in one line, with speed and time left."""
-    parts = [f"loss {history.loss[-1]:.4f}", f"accuracy {history.accuracy[-1]:.4f}"]
+    parts = [f"loss {loss_text(history.loss[-1])}", f"accuracy {history.accuracy[-1]:.4f}"]
     if history.val_loss:
-        parts.append(f"val_loss {history.val_loss[-1]:.4f}")
+        parts.append(f"val_loss {loss_text(history.val_loss[-1])}")
         parts.append(f"val_accuracy {history.val_accuracy[-1]:.4f}")
     parts.append(f"{images / max(history.seconds[-1], 1e-9):.0f} images/s")
     if history.epochs < epochs:
         mean_seconds = sum(history.seconds) / history.epochs
         parts.append(f"{_duration(mean_seconds * (epochs - history.epochs))} left")
     return f"epoch {history.epochs}/{epochs}: " + ", ".join(parts)
+
+
+def loss_text(loss: float) -> str:
+    """Show a loss to four places, and one that has exploded by its order."""
+    return f"{loss:.4f}" if loss < 1e4 else f"{loss:.2e}"
 
 
 def _duration(seconds: float) -> str:

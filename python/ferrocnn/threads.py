@@ -3,6 +3,8 @@
 from ferrocnn import _kernels
 from ferrocnn.checks import check_positive_int
 
+_MOST = 1024  # more helps no machine, and a slip of the finger should not start them
+
 
 def set_num_threads(count: int) -> None:
     """Run all later kernels on `count` threads.
@@ -10,7 +12,10 @@ def set_num_threads(count: int) -> None:
     The number at the start is that of the environment variable FERROCNN_NUM_THREADS, or of the
     processors that the affinity mask and the container's quota leave to this process.
     """
-    _kernels.set_num_threads(check_positive_int("count", count))
+    count = check_positive_int("count", count)
+    if count > _MOST:
+        raise ValueError(f"count: expected at most {_MOST}, got {count}")
+    _kernels.set_num_threads(count)
 
 
 def get_num_threads() -> int:

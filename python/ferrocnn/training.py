@@ -3,7 +3,6 @@
 import math
 import secrets
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -24,7 +23,7 @@ from ferrocnn.checks import (
 )
 from ferrocnn.errors import DivergedError
 from ferrocnn.history import History
-from ferrocnn.metrics import Evaluation, judge
+from ferrocnn.metrics import Evaluation, as_dataset, check_model, judge
 from ferrocnn.optimizers import Optimizer, make_optimizer
 from ferrocnn.progress import Reporter, open_reporter
 
@@ -74,9 +73,11 @@ def train(
     Raises:
         ValueError, TypeError: an argument cannot be used. The model is unchanged.
         DivergedError: the loss, a gradient, a weight or the validation loss is not finite. The
-            model has the weights of the last epoch that ended well, or those it came with.
+            model has the weights of the last epoch that ended well, or those it came with; an
+            optimiser that was given keeps its state, so make a new one.
         KeyboardInterrupt: Ctrl-C. A step that has begun is finished first.
     """
+    check_model(model)
     epochs = check_positive_int("epochs", epochs)
     learning_rate = check_positive_float("learning_rate", learning_rate)
     batch_size = check_positive_int("batch_size", batch_size)
@@ -108,7 +109,7 @@ def train(
     generator = np.random.Generator(np.random.PCG64(seed))
     order = np.arange(len(X))
     batch = np.empty_like(X, shape=(min(batch_size, len(X)), *model.input_shape))
-    good = {name: value.copy() for name, value in model.parameters().items()}
+    good = model.snapshot()
 
     with closing(open_reporter(progress, epochs, len(X))) as reporter:
         for epoch in range(1, epochs + 1):
@@ -128,12 +129,11 @@ def train(
             if result is not None:
                 history.val_loss.append(result.loss)
                 history.val_accuracy.append(result.accuracy)
-            for name, value in model.parameters().items():
-                np.copyto(good[name], value)
+            good = model.snapshot()
             model.training = _record(history) | settings
-            reporter.epoch(history)
             for callback in callbacks:
                 callback(model, history)
+            reporter.epoch(history)  # last: an epoch that was seen to end has been saved
     return history
 
 
@@ -207,9 +207,9 @@ def _judge(
 def _advice(epoch: int, learning_rate: float) -> str:
     kept = f"after epoch {epoch - 1}" if epoch > 1 else "before training"
     return (
-        f"learning_rate: expected a rate at which training converges, got {learning_rate:g}, and "
-        f"epoch {epoch} left the finite numbers; the model has its weights from {kept}; "
-        f"try a rate ten times lower: {learning_rate / 10:g}"
+        f"learning_rate: expected a rate at which the loss stays finite, got {learning_rate:g}, "
+        f"which diverged in epoch {epoch}; the model has its weights from {kept}; "
+        f"try a rate ten times lower or less: {min(learning_rate / 10, 0.001):g}"
     )
 
 
@@ -233,7 +233,7 @@ def _unpack(
     X: "ArrayLike | ImageDataset", y: ArrayLike | None, model: "CNN"
 ) -> "tuple[ArrayLike, ArrayLike, ImageDataset | None]":
     """Return images, labels, and the data set that they came in, if any."""
-    dataset = _as_dataset(X)
+    dataset = as_dataset(X)
     if dataset is None:
         if y is None:
             raise TypeError("y_train: expected labels, got None; only an ImageDataset brings them")
@@ -254,7 +254,7 @@ def _unpack(
 def _unpack_validation(
     data: "tuple[ArrayLike, ArrayLike] | ImageDataset", class_names: tuple[str, ...] | None
 ) -> tuple[ArrayLike, ArrayLike]:
-    dataset = _as_dataset(data)
+    dataset = as_dataset(data)
     if dataset is not None:
         _check_names("validation_data", dataset, class_names)
         return dataset.images, dataset.labels
@@ -266,8 +266,3 @@ def _unpack_validation(
 def _check_names(name: str, data: "ImageDataset", expected: tuple[str, ...] | None) -> None:
     if expected is not None and data.class_names != expected:
         raise ValueError(f"{name}: expected the classes {expected}, got {data.class_names}")
-
-
-def _as_dataset(value: object) -> "ImageDataset | None":
-    images = sys.modules.get("ferrocnn.images")  # not loaded: nobody has made a data set
-    return value if images is not None and isinstance(value, images.ImageDataset) else None

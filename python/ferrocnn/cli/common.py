@@ -6,6 +6,7 @@ import shlex
 import shutil
 import sys
 import tempfile
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from ferrocnn.model import CNN
     from ferrocnn.preprocessing import Preprocessing
 
-SHOWN_REASONS = 3  # skipped files that are named; the rest are counted
+SHOWN_REASONS = 20  # skipped files that are named; the rest are counted
 
 
 class Failure(click.ClickException):
@@ -112,6 +113,10 @@ def check_writable(out: Path) -> None:
     """Raise ValueError unless a file can be made at `out`; leaves nothing behind."""
     if out.is_dir():
         raise ValueError(f"--out: expected a file, got the folder {out}; try {out / 'model.npz'}")
+    if out.is_file() and out.stat().st_size and not _is_archive(out):
+        raise ValueError(
+            f"--out: expected a new file or an older model, got {out}, which is neither"
+        )
     folder = out.parent
     if not folder.is_dir():
         raise ValueError(f"--out: expected a file in an existing folder, got {out}; make {folder}")
@@ -122,6 +127,14 @@ def check_writable(out: Path) -> None:
             f"--out: expected a folder that can be written to, got {folder} "
             f"({error.strerror}); choose another"
         ) from error
+
+
+def _is_archive(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "record.npy" in archive.namelist()
+    except zipfile.BadZipFile:
+        return False
 
 
 def load_classifier(path: Path) -> "tuple[CNN, tuple[str, ...], Preprocessing]":

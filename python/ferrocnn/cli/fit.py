@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import numpy as np
 
-from ferrocnn.cli.common import Failure, Interrupted
+from ferrocnn.cli.common import Failure, Interrupted, note
 
 if TYPE_CHECKING:
     from ferrocnn.history import History
@@ -63,6 +64,12 @@ def fit(
     except ferrocnn.DivergedError as error:
         raise Failure(f"{error}; {kept()}") from error
     click.echo(_describe_kept(out, epochs))
+    chance = max(np.bincount(validation.labels)) / len(validation)
+    if max(history.val_accuracy) < chance + 0.02:
+        note(
+            "this is hardly better than naming every image alike; more images, more --epochs or "
+            "a lower --learning-rate may help"
+        )
     return history
 
 

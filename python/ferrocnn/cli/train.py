@@ -23,7 +23,7 @@ from ferrocnn.cli.fit import fit
     type=click.Path(path_type=Path),
     default=Path("model.npz"),
     show_default=True,
-    help="Where to keep the model. An older file there is replaced.",
+    help="Where to keep the model. An older model there is replaced.",
 )
 @click.option(
     "--epochs",
@@ -86,7 +86,7 @@ def train_command(
     """Train a classifier on FOLDER, which holds one folder of images for each of two classes.
 
     A FOLDER with train and val inside, each holding the class folders, is used as it is
-    split. Files that cannot be read are skipped and counted. The epoch with the best
+    split. Files that cannot be read are skipped and named. The epoch with the best
     validation accuracy is kept.
 
     \b
@@ -101,7 +101,7 @@ def train_command(
     if len(names) != 2:
         raise ValueError(
             f"{folder}: expected a folder of images for each of two classes, got {len(names)} "
-            f"({', '.join(names)}); this version trains two"
+            f"({', '.join(names)}); this version trains two, so move the others away"
         )
     dataset = load_images(folder, (image_size, image_size), progress=True)
     for line in describe_dataset(dataset, folder):

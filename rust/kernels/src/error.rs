@@ -51,7 +51,7 @@ pub enum KernelError {
         padding: usize,
     },
     /// A size or a product of sizes does not fit into memory.
-    #[error("{argument}: too large ({got})")]
+    #[error("{argument}: expected sizes whose arrays fit into memory, got {got}")]
     TooLarge {
         /// The name of the size.
         argument: &'static str,

@@ -5,6 +5,9 @@ use crate::error::{KernelError, Result};
 /// No size may exceed this, so that sums of a few sizes cannot overflow.
 const LARGEST: usize = 1 << 30;
 
+/// Floats in a padded image that are always allowed: 256 MB.
+const LARGEST_PADDED: usize = 1 << 26;
+
 /// Zeros (convolution) or absent elements (pooling) around the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Padding {
@@ -171,6 +174,15 @@ impl ConvGeometry {
             |axis: &Axis| (axis.size + axis.before + axis.after).max(axis.size + 2 * axis.window);
         let channels = input.2.max(out_channels);
         countable("input", &[reach(&height), reach(&width), channels])?;
+        // Each thread holds one padded image, which a small array with much padding, a large
+        // kernel or long strides could blow up beyond all memory.
+        let padded = reach(&height) * reach(&width) * channels;
+        let arrays = height.size * width.size * input.2
+            + height.output * width.output * out_channels
+            + kernel.0 * kernel.1 * input.2 * out_channels;
+        if padded > LARGEST_PADDED.max(16 * arrays) {
+            return Err(KernelError::TooLarge { argument: "padding or kernel", got: padded });
+        }
         countable("kernel", &[kernel.0, kernel.1, input.2, out_channels])?;
         Ok(Self { height, width, in_channels: input.2, out_channels })
     }

@@ -3,6 +3,9 @@
 use std::cell::RefCell;
 use std::thread::LocalKey;
 
+/// Bytes of the largest buffer that is kept: one huge image must not cost memory for ever.
+const LARGEST_KEPT: usize = 64 << 20;
+
 /// The buffers of one thread that are not in use.
 pub(crate) type Free<T> = RefCell<Vec<Vec<T>>>;
 
@@ -29,6 +32,8 @@ pub(crate) fn lend<T: Copy + Default, R>(
         buffer.resize(length, T::default());
     }
     let result = body(&mut buffer[..length]);
-    free.with_borrow_mut(|free| free.push(buffer));
+    if size_of_val(&buffer[..]) <= LARGEST_KEPT {
+        free.with_borrow_mut(|free| free.push(buffer));
+    }
     result
 }

@@ -60,8 +60,13 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn relu(self, value: __m256) -> __m256 {
-        // SAFETY: as above. The second operand is returned where one is NaN.
-        unsafe { _mm256_max_ps(_mm256_setzero_ps(), value) }
+        // SAFETY: as above.
+        unsafe {
+            let zero = _mm256_setzero_ps();
+            // The second operand is returned where one is NaN, and where the value is -0, which
+            // the sum makes 0.
+            _mm256_add_ps(_mm256_max_ps(zero, value), zero)
+        }
     }
 
     #[inline(always)]

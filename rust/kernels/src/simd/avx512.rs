@@ -55,8 +55,13 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     fn relu(self, value: __m512) -> __m512 {
-        // SAFETY: as above. The second operand is returned where one is NaN.
-        unsafe { _mm512_max_ps(_mm512_setzero_ps(), value) }
+        // SAFETY: as above.
+        unsafe {
+            let zero = _mm512_setzero_ps();
+            // The second operand is returned where one is NaN, and where the value is -0, which
+            // the sum makes 0.
+            _mm512_add_ps(_mm512_max_ps(zero, value), zero)
+        }
     }
 
     #[inline(always)]
