@@ -5,17 +5,12 @@ docs/model-format.md says every key.
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import io
 import json
 import os
-import shutil
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +18,7 @@ from numpy.typing import NDArray
 from ferrocnn._kernels import __version__
 from ferrocnn.architecture import check_architecture
 from ferrocnn.errors import ModelFileError
+from ferrocnn.files import replacing
 
 if TYPE_CHECKING:
     from ferrocnn.model import CNN
@@ -98,7 +94,7 @@ def save_model(model: CNN, path: str | os.PathLike[str]) -> None:
     if text.nbytes > _LARGEST_RECORD - _LARGEST_HEADER:
         raise ValueError(f"training: expected a short record, got one of {text.nbytes} bytes")
     entries: dict[str, Any] = {_RECORD: text, **parameters}
-    with _replacing(path) as file:
+    with replacing(path) as file:
         np.savez(file, **entries)
 
 
@@ -283,38 +279,3 @@ def _build(config: dict[str, Any]) -> CNN:
     from ferrocnn.model import CNN
 
     return CNN(**config)
-
-
-@contextlib.contextmanager
-def _replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """Open a temporary file beside `path`, which takes its place once it is safe on disk.
-
-    A symbolic link stays, and what it points to is replaced; permissions are those of the file
-    that is there, or those that `open` gives a new one. Devices, pipes and folders are refused.
-    """
-    target = Path(os.path.realpath(path))
-    if target.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
-    if not target.parent.is_dir():
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(target.parent))
-    if target.exists() and not target.is_file():
-        raise ValueError(f"path: expected a file, got {os.fspath(path)}, a device or a pipe")
-    temporary = target.with_name(f".ferrocnn-{os.urandom(8).hex()}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        if target.exists():
-            shutil.copymode(target, temporary)
-        os.replace(temporary, target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    with contextlib.suppress(OSError):  # some systems cannot sync a folder; the file is whole
-        descriptor = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

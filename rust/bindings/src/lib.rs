@@ -32,6 +32,8 @@ mod _kernels {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        ferrocnn_kernels::threads::default_threads()
+            .map_err(pyo3::exceptions::PyValueError::new_err)?;
         ferrocnn_kernels::simd::Isa::select(std::env::var("FERROCNN_ISA").ok().as_deref())
             .map_err(pyo3::exceptions::PyValueError::new_err)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
@@ -41,12 +43,12 @@ mod _kernels {
 #[pyfunction]
 fn set_num_threads(py: Python<'_>, count: usize) -> PyResult<()> {
     py.detach(|| ferrocnn_kernels::threads::set_threads(count))
-        .map_err(pyo3::exceptions::PyRuntimeError::new_err)
+        .map_err(|error| pyo3::exceptions::PyRuntimeError::new_err(format!("count: {error}")))
 }
 
 #[pyfunction]
-fn get_num_threads() -> usize {
-    ferrocnn_kernels::threads::threads()
+fn get_num_threads() -> PyResult<usize> {
+    ferrocnn_kernels::threads::threads().map_err(pyo3::exceptions::PyValueError::new_err)
 }
 
 #[pyfunction]

@@ -14,12 +14,18 @@ static POOL: RwLock<Option<Pool>> = RwLock::new(None);
 
 /// The number of threads where nobody asked for one: `FERROCNN_NUM_THREADS`, or the processors
 /// that the affinity mask and the container's quota leave to this process.
-pub fn default_threads() -> usize {
-    std::env::var("FERROCNN_NUM_THREADS")
-        .ok()
-        .and_then(|value| value.trim().parse().ok())
-        .filter(|&count| count > 0)
-        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+///
+/// # Errors
+/// A line for the user where the variable is not a number from 1 up.
+pub fn default_threads() -> Result<usize, String> {
+    match std::env::var("FERROCNN_NUM_THREADS") {
+        Ok(value) if !value.trim().is_empty() => {
+            value.trim().parse().ok().filter(|&count| count > 0).ok_or_else(|| {
+                format!("FERROCNN_NUM_THREADS: expected a number from 1 up, got {value:?}")
+            })
+        }
+        _ => Ok(std::thread::available_parallelism().map_or(1, usize::from)),
+    }
 }
 
 /// Sets the number of threads of all later kernels.
@@ -31,8 +37,11 @@ pub fn set_threads(threads: usize) -> Result<(), String> {
 }
 
 /// The number of threads of the next kernel.
-pub fn threads() -> usize {
-    current().map_or_else(default_threads, |(threads, _)| threads)
+///
+/// # Errors
+/// As for [`default_threads`].
+pub fn threads() -> Result<usize, String> {
+    current().map_or_else(default_threads, |(threads, _)| Ok(threads))
 }
 
 /// Runs `body` on the pool, so that rayon's parallel iterators inside use its threads.
@@ -42,7 +51,7 @@ pub fn threads() -> usize {
 pub fn install<R: Send>(body: impl FnOnce() -> R + Send) -> Result<R, String> {
     let pool = match current() {
         Some((_, pool)) => pool,
-        None => start(threads_after_fork().unwrap_or_else(default_threads))?,
+        None => start(threads_after_fork().map_or_else(default_threads, Ok)?)?,
     };
     Ok(pool.install(body))
 }
