@@ -4,6 +4,7 @@ A layer keeps what its forward was given and what it computed until its backward
 arrays are reused by the next batch, so whoever keeps a result copies it.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,7 +41,7 @@ class Buffers:
         return array[:count]
 
 
-class Layer:
+class Layer(ABC):
     """What all layers share: parameters, gradients of equal names and shapes, and a shape."""
 
     name: str
@@ -69,16 +70,16 @@ class Layer:
         """Let go of the last input, which may be a part of something large."""
         self._x: NDArray[Any] = np.empty(0)
 
+    @abstractmethod
     def forward(self, x: NDArray[Any]) -> Floats:
         """Return the output for a batch."""
-        raise NotImplementedError
 
+    @abstractmethod
     def backward(self, grad: Floats, *, need_dx: bool) -> Floats | None:
         """Compute the gradients of the parameters, and of the input where asked for.
 
         grad is the gradient of the last forward's output; it is overwritten.
         """
-        raise NotImplementedError
 
 
 class ConvBlock(Layer):

@@ -1,5 +1,6 @@
 """Optimisers: rules that move parameters against their gradients, in place."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -12,7 +13,7 @@ from ferrocnn.checks import check_decay, check_positive_float
 _Arrays = Mapping[str, NDArray[np.float32]]
 
 
-class Optimizer:
+class Optimizer(ABC):
     """What all optimisers share. The state of each parameter is kept under the parameter's name."""
 
     name: ClassVar[str]
@@ -20,9 +21,9 @@ class Optimizer:
     def __init__(self, learning_rate: float) -> None:
         self.learning_rate = check_positive_float("learning_rate", learning_rate)
 
+    @abstractmethod
     def step(self, parameters: _Arrays, gradients: _Arrays) -> None:
         """Update every parameter in place from the gradient of the same name."""
-        raise NotImplementedError
 
 
 class SGD(Optimizer):

@@ -80,6 +80,23 @@ impl<'py> Images<'py> {
     }
 }
 
+/// Runs `$body` with `$view` the view of the images, of whichever type they are.
+macro_rules! with_images {
+    ($images:expr, $view:ident => $body:expr) => {
+        match &$images {
+            $crate::arrays::Images::Bytes(images) => {
+                let $view = images.as_array();
+                $body
+            }
+            $crate::arrays::Images::Floats(images) => {
+                let $view = images.as_array();
+                $body
+            }
+        }
+    };
+}
+pub(crate) use with_images;
+
 /// Runs a kernel on the threads of ferrocnn while other Python threads go on.
 pub fn run<R: Send>(
     py: Python<'_>,

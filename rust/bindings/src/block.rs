@@ -4,7 +4,7 @@ use ferrocnn_kernels::conv;
 use ndarray::{Ix1, Ix4};
 use pyo3::prelude::*;
 
-use crate::arrays::{Array, Images, read, run, write};
+use crate::arrays::{Array, Images, read, run, with_images, write};
 use crate::geometry::BlockGeometry;
 
 #[pyfunction]
@@ -23,16 +23,7 @@ pub fn conv_pool_relu(
     let (weight, bias) = (weight.as_array(), bias.as_array());
     let (out, winners) = (out.as_array_mut(), winners.as_array_mut());
     let g = &geometry.0;
-    match &images {
-        Images::Bytes(x) => {
-            let x = x.as_array();
-            run(py, || conv::conv_pool_relu(g, x, weight, bias, out, winners))
-        }
-        Images::Floats(x) => {
-            let x = x.as_array();
-            run(py, || conv::conv_pool_relu(g, x, weight, bias, out, winners))
-        }
-    }
+    with_images!(images, x => run(py, || conv::conv_pool_relu(g, x, weight, bias, out, winners)))
 }
 
 #[pyfunction]
@@ -57,14 +48,5 @@ pub fn conv_pool_backward(
     let dx = dx.as_mut().map(|dx| dx.as_array_mut());
     let (dweight, dbias) = (dweight.as_array_mut(), dbias.as_array_mut());
     let g = &geometry.0;
-    match &images {
-        Images::Bytes(x) => {
-            let x = x.as_array();
-            run(py, || conv::conv_pool_backward(g, grad, winners, x, weight, dx, dweight, dbias))
-        }
-        Images::Floats(x) => {
-            let x = x.as_array();
-            run(py, || conv::conv_pool_backward(g, grad, winners, x, weight, dx, dweight, dbias))
-        }
-    }
+    with_images!(images, x => run(py, || conv::conv_pool_backward(g, grad, winners, x, weight, dx, dweight, dbias)))
 }

@@ -6,7 +6,7 @@ use numpy::PyArray4;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
-use crate::arrays::{Array, Flat, Images, elements, elements_mut, read, run, write};
+use crate::arrays::{Array, Flat, Images, elements, elements_mut, read, run, with_images, write};
 use crate::geometry::{ConvGeometry, PoolGeometry};
 
 #[pyfunction]
@@ -25,16 +25,7 @@ pub fn conv2d(
     let (weight, out) = (weight.as_array(), out.as_array_mut());
     let bias = bias.as_ref().map(|bias| bias.as_array());
     let g = &geometry.0;
-    match &images {
-        Images::Bytes(x) => {
-            let x = x.as_array();
-            run(py, || conv::conv2d(g, x, weight, bias, out))
-        }
-        Images::Floats(x) => {
-            let x = x.as_array();
-            run(py, || conv::conv2d(g, x, weight, bias, out))
-        }
-    }
+    with_images!(images, x => run(py, || conv::conv2d(g, x, weight, bias, out)))
 }
 
 #[pyfunction]
@@ -57,16 +48,7 @@ pub fn conv2d_backward(
     let dx = dx.as_mut().map(|dx| dx.as_array_mut());
     let (dweight, dbias) = (dweight.as_array_mut(), dbias.as_array_mut());
     let g = &geometry.0;
-    match &images {
-        Images::Bytes(x) => {
-            let x = x.as_array();
-            run(py, || conv::conv2d_backward(g, grad, x, weight, dx, dweight, dbias))
-        }
-        Images::Floats(x) => {
-            let x = x.as_array();
-            run(py, || conv::conv2d_backward(g, grad, x, weight, dx, dweight, dbias))
-        }
-    }
+    with_images!(images, x => run(py, || conv::conv2d_backward(g, grad, x, weight, dx, dweight, dbias)))
 }
 
 /// Winner arrays come with one byte or four for each element.

@@ -181,10 +181,20 @@ fn input_gradient(grad: &[f32], weight: &[f32], (inputs, outputs): (usize, usize
 }
 
 /// `out[c][r] = source[r * stride + c]` for `rows` by `columns`.
+///
+/// A square at a time: the rows of a whole power of two fall into few cache sets and would push
+/// each other out.
 fn transpose(source: &[f32], stride: usize, rows: usize, columns: usize, out: &mut [f32]) {
-    for r in 0..rows {
-        for (c, &value) in source[r * stride..][..columns].iter().enumerate() {
-            out[c * rows + r] = value;
+    const SIDE: usize = 16;
+    for top in (0..rows).step_by(SIDE) {
+        let bottom = (top + SIDE).min(rows);
+        for left in (0..columns).step_by(SIDE) {
+            for c in left..(left + SIDE).min(columns) {
+                let targets = &mut out[c * rows..][top..bottom];
+                for (target, row) in targets.iter_mut().zip(top..bottom) {
+                    *target = source[row * stride + c];
+                }
+            }
         }
     }
 }
