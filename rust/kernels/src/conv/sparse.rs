@@ -24,7 +24,7 @@ use crate::error::Result;
 use crate::geometry::BlockGeometry;
 use crate::pixel::Pixel;
 use crate::scratch;
-use crate::simd::dispatch;
+use crate::simd::{Kernel, Simd, dispatch};
 use crate::view::{batch_of, slice, slice_mut};
 
 /// Into how many groups of images, at most, a weight gradient is cut. Fixed, so that the order of
@@ -186,7 +186,9 @@ fn input_gradient(
         images.zip(grads).for_each(|(dx, (grad, winners))| {
             scratch::with(padded_size(conv), |padded| {
                 padded.fill(0.0);
-                spread(geometry, grad, winners, filters, padded);
+                lists(4, channels, |terms, lengths| {
+                    dispatch(Spread { geometry, grad, winners, filters, padded, terms, lengths });
+                });
                 crop(conv, padded, dx);
             });
         });
@@ -194,42 +196,52 @@ fn input_gradient(
 }
 
 /// Adds the input gradient of one image to `padded`.
-fn spread(
-    geometry: &BlockGeometry,
-    grad: &[f32],
-    winners: &[u8],
-    filters: &[f32],
-    padded: &mut [f32],
-) {
-    let BlockGeometry { conv, pool } = geometry;
-    let (row, channels) = (padded_row(conv), conv.out_channels);
-    let run = conv.width.window * conv.in_channels;
-    let places = places(conv.in_channels, row);
-    lists(4, channels, |terms, lengths| {
-        let pixels = grad.chunks_exact(channels).zip(winners.chunks_exact(channels));
+struct Spread<'a> {
+    geometry: &'a BlockGeometry,
+    grad: &'a [f32],
+    winners: &'a [u8],
+    filters: &'a [f32],
+    padded: &'a mut [f32],
+    /// Room for four lists, one for each place, of as many terms as there are channels.
+    terms: &'a mut [Term],
+    lengths: &'a mut [usize],
+}
+
+impl Kernel for Spread<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let BlockGeometry { conv, pool } = self.geometry;
+        let (row, channels) = (padded_row(conv), conv.out_channels);
+        let run = conv.width.window * conv.in_channels;
+        let places = places(conv.in_channels, row);
+        let pixels = self.grad.chunks_exact(channels).zip(self.winners.chunks_exact(channels));
         for (position, (grads, winners)) in pixels.enumerate() {
             let (y, x) = (position / pool.width.output, position % pool.width.output);
             let start = 2 * (y * row + x * conv.in_channels);
-            lengths.fill(0);
+            self.lengths.fill(0);
             for (f, (&factor, &winner)) in grads.iter().zip(winners).enumerate() {
                 let place = usize::from(winner & 3);
-                let source = f * conv.height.window * run;
-                terms[place * channels + lengths[place]] = Term { factor, source: source as u32 };
-                lengths[place] += usize::from(factor != 0.0);
+                let length = &mut self.lengths[place];
+                let source = (f * conv.height.window * run) as u32;
+                self.terms[place * channels + *length] = Term { factor, source };
+                *length += usize::from(factor != 0.0);
             }
-            for place in 0..4 {
-                dispatch(Runs {
-                    terms: &terms[place * channels..][..lengths[place]],
+            for (place, offset) in places.into_iter().enumerate() {
+                Runs {
+                    terms: &self.terms[place * channels..][..self.lengths[place]],
                     rows: conv.height.window,
                     run,
-                    source: filters,
+                    source: self.filters,
                     source_row: run,
-                    target: &mut padded[start + places[place]..],
+                    target: &mut self.padded[start + offset..],
                     target_row: row,
-                });
+                }
+                .run(simd);
             }
         }
-    });
+    }
 }
 
 /// Where the window of each of the four places of a 2x2 pool starts in a padded image.
