@@ -30,6 +30,8 @@ use crate::view::{batch_of, slice, slice_mut};
 /// Into how many groups of images, at most, a weight gradient is cut. Fixed, so that the order of
 /// summation does not depend on the number of threads.
 const GROUPS: usize = 16;
+/// Bytes.
+const CACHE_LINE: usize = 64;
 
 /// The gradients of a convolution of stride 1 behind a 2x2 max pool: overwrites `dx` (where asked
 /// for), `dweight` and `dbias`.
@@ -127,14 +129,15 @@ fn add_weight_gradient<T: Pixel>(
 ) {
     let BlockGeometry { conv, pool } = geometry;
     let (row, channels) = (padded_row(conv), conv.out_channels);
-    let positions = pool.height.output * pool.width.output;
+    // Lists a power of two apart would fall into one cache set.
+    let capacity = pool.height.output * pool.width.output + CACHE_LINE / size_of::<Term>();
     let places = places(conv.in_channels, row);
     scratch::with(padded_size(conv) + SLACK, |padded| {
         let (image_part, slack) = padded.split_at_mut(padded_size(conv));
         pad(conv, image, image_part);
         slack.fill(0.0);
         let padded = &*padded;
-        lists(channels, positions, |terms, lengths| {
+        lists(channels, capacity, |terms, lengths| {
             for (position, (grads, winners)) in
                 grad.chunks_exact(channels).zip(winners.chunks_exact(channels)).enumerate()
             {
@@ -142,14 +145,14 @@ fn add_weight_gradient<T: Pixel>(
                 let start = 2 * (y * row + x * conv.in_channels);
                 for (f, (&factor, &winner)) in grads.iter().zip(winners).enumerate() {
                     let source = start + places[usize::from(winner & 3)];
-                    terms[f * positions + lengths[f]] = Term { factor, source: source as u32 };
+                    terms[f * capacity + lengths[f]] = Term { factor, source: source as u32 };
                     lengths[f] += usize::from(factor != 0.0);
                 }
             }
             let window = dweight.len() / channels;
             for (f, target) in dweight.chunks_exact_mut(window).enumerate() {
                 dispatch(Runs {
-                    terms: &terms[f * positions..][..lengths[f]],
+                    terms: &terms[f * capacity..][..lengths[f]],
                     rows: conv.height.window,
                     run: window / conv.height.window,
                     source: padded,
