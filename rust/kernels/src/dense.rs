@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use crate::error::{KernelError, Result};
 use crate::matmul::{Left, Product, Start};
 use crate::scratch;
+use crate::sums::add;
 use crate::view::{slice, slice_mut};
 
 /// Images that one task of the forward pass takes.
@@ -90,9 +91,7 @@ pub fn dense_backward(
 
     dbias.fill(0.0);
     for row in grad.chunks_exact(outputs) {
-        for (sum, value) in dbias.iter_mut().zip(row) {
-            *sum += value;
-        }
+        add(dbias, row);
     }
     if batch == 0 {
         dweight.fill(0.0);

@@ -25,6 +25,7 @@ pub mod pool;
 pub mod range;
 mod scratch;
 pub mod simd;
+mod sums;
 pub mod threads;
 mod view;
 

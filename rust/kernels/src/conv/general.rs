@@ -15,11 +15,8 @@ use crate::geometry::ConvGeometry;
 use crate::matmul::{Left, Product, Start};
 use crate::pixel::Pixel;
 use crate::scratch;
+use crate::sums::{add, over_images};
 use crate::view::{batch_of, slice, slice_mut};
-
-/// Into how many groups of images, at most, a weight gradient is cut. Fixed, so that the order of
-/// summation does not depend on the number of threads.
-const GROUPS: usize = 16;
 
 /// `out[i, y, x, :] = bias + sum over (a, b, c) of x[i, y*sh + a - top, x*sw + b - left, c] *
 /// weight[a, b, c, :]`, with zeros outside the image.
@@ -108,28 +105,18 @@ fn weight_gradient<T: Pixel>(
 ) {
     let input = image_size(g.input_shape());
     let output = image_size(g.output_shape());
-    let batch = x.len() / input;
-    let group = batch.div_ceil(GROUPS).max(1);
-    let size = dweight.len() + dbias.len();
-    scratch::with(batch.div_ceil(group) * size, |partials| {
-        let images = x.par_chunks(group * input).zip(grad.par_chunks(group * output));
-        partials.par_chunks_exact_mut(size).zip(images).for_each(|(partial, (images, grads))| {
-            partial.fill(0.0);
-            let (dweight, dbias) = partial.split_at_mut(dweight.len());
-            for (image, grad) in images.chunks_exact(input).zip(grads.chunks_exact(output)) {
-                add_weight_gradient(g, grad, image, dweight);
-                for pixel in grad.chunks_exact(g.out_channels) {
-                    add(dbias, pixel);
-                }
-            }
-        });
-        dweight.fill(0.0);
-        dbias.fill(0.0);
-        for partial in partials.chunks_exact(size) {
-            let (partial_weight, partial_bias) = partial.split_at(dweight.len());
-            add(dweight, partial_weight);
-            add(dbias, partial_bias);
+    let weights = dweight.len();
+    let add_image = |image: usize, sums: &mut [f32]| {
+        let (dweight, dbias) = sums.split_at_mut(weights);
+        let grad = &grad[image * output..][..output];
+        add_weight_gradient(g, grad, &x[image * input..][..input], dweight);
+        for pixel in grad.chunks_exact(g.out_channels) {
+            add(dbias, pixel);
         }
+    };
+    over_images(x.len() / input, weights + dbias.len(), add_image, |sums| {
+        dweight.copy_from_slice(&sums[..weights]);
+        dbias.copy_from_slice(&sums[weights..]);
     });
 }
 
@@ -234,11 +221,5 @@ fn rotate(g: &ConvGeometry, weight: &[f32], rotated: &mut [f32]) {
                 target[o * g.in_channels + c] = value;
             }
         }
-    }
-}
-
-fn add(sums: &mut [f32], values: &[f32]) {
-    for (sum, value) in sums.iter_mut().zip(values) {
-        *sum += value;
     }
 }

@@ -25,11 +25,9 @@ use crate::geometry::BlockGeometry;
 use crate::pixel::Pixel;
 use crate::scratch;
 use crate::simd::{Kernel, Simd, dispatch};
+use crate::sums::{add, over_images};
 use crate::view::{batch_of, slice, slice_mut};
 
-/// Into how many groups of images, at most, a weight gradient is cut. Fixed, so that the order of
-/// summation does not depend on the number of threads.
-const GROUPS: usize = 16;
 /// Bytes.
 const CACHE_LINE: usize = 64;
 
@@ -84,39 +82,25 @@ fn weight_gradient<T: Pixel>(
 ) {
     let BlockGeometry { conv, pool } = geometry;
     let (input, output) = (image_size(conv.input_shape()), image_size(pool.output_shape()));
-    let group = (x.len() / input).div_ceil(GROUPS).max(1);
-    let size = dweight.len() + dbias.len();
-    let groups = (x.len() / input).div_ceil(group);
-    // The partial sums are (out_channels, kernel_h, kernel_w * in_channels), then the biases.
-    scratch::with(groups * size, |partials| {
-        let images = x.par_chunks(group * input);
-        let grads = grad.par_chunks(group * output).zip(winners.par_chunks(group * output));
-        let tasks = partials.par_chunks_exact_mut(size).zip(images.zip(grads));
-        tasks.for_each(|(partial, (images, (grads, winners)))| {
-            partial.fill(0.0);
-            let (dweight, dbias) = partial.split_at_mut(dweight.len());
-            let grads = grads.chunks_exact(output).zip(winners.chunks_exact(output));
-            for (image, (grad, winners)) in images.chunks_exact(input).zip(grads) {
-                add_weight_gradient(geometry, grad, winners, image, dweight);
-                for pixel in grad.chunks_exact(conv.out_channels) {
-                    add(dbias, pixel);
-                }
-            }
-        });
-        let (sums, rest) = partials.split_at_mut(size.min(groups * size));
-        for partial in rest.chunks_exact(size) {
-            add(sums, partial);
+    // The sums are (out_channels, kernel_h, kernel_w * in_channels), then the biases.
+    let weights = dweight.len();
+    let add_image = |image: usize, sums: &mut [f32]| {
+        let (dweight, dbias) = sums.split_at_mut(weights);
+        let grad = &grad[image * output..][..output];
+        let winners = &winners[image * output..][..output];
+        add_weight_gradient(geometry, grad, winners, &x[image * input..][..input], dweight);
+        for pixel in grad.chunks_exact(conv.out_channels) {
+            add(dbias, pixel);
         }
-        let window = dweight.len() / conv.out_channels;
+    };
+    over_images(x.len() / input, weights + dbias.len(), add_image, |sums| {
+        let window = weights / conv.out_channels;
         for (position, values) in dweight.chunks_exact_mut(conv.out_channels).enumerate() {
             for (f, value) in values.iter_mut().enumerate() {
-                *value = sums.get(f * window + position).copied().unwrap_or(0.0);
+                *value = sums[f * window + position];
             }
         }
-        match sums.get(dweight.len()..) {
-            Some(sums) => dbias.copy_from_slice(sums),
-            None => dbias.fill(0.0),
-        }
+        dbias.copy_from_slice(&sums[weights..]);
     });
 }
 
@@ -250,10 +234,4 @@ impl Kernel for Spread<'_> {
 /// Where the window of each of the four places of a 2x2 pool starts in a padded image.
 fn places(channels: usize, row: usize) -> [usize; 4] {
     [0, channels, row, row + channels]
-}
-
-fn add(sums: &mut [f32], values: &[f32]) {
-    for (sum, value) in sums.iter_mut().zip(values) {
-        *sum += value;
-    }
 }

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 
 use crate::error::Result;
 use crate::geometry::PoolGeometry;
+use crate::sums::add;
 use crate::view::{batch_of, slice, slice_mut};
 
 /// `out` is the mean of each window's elements, padding not counted.
@@ -136,10 +137,4 @@ pub fn global_average_pool_backward(
         }
     });
     Ok(())
-}
-
-fn add(sums: &mut [f32], values: &[f32]) {
-    for (sum, value) in sums.iter_mut().zip(values) {
-        *sum += value;
-    }
 }
