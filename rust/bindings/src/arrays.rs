@@ -1,11 +1,10 @@
 //! Borrowing NumPy arrays, and running a kernel without the interpreter.
 
-use ferrocnn_kernels::threads;
 use ndarray::Dimension;
 use numpy::{
     Element, PyArray, PyArray4, PyArrayDyn, PyArrayMethods, PyReadonlyArray, PyReadwriteArray,
 };
-use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 
 pub type Array<'py, T, D> = Bound<'py, PyArray<T, D>>;
@@ -102,7 +101,5 @@ pub fn run<R: Send>(
     py: Python<'_>,
     kernel: impl FnOnce() -> ferrocnn_kernels::Result<R> + Send,
 ) -> PyResult<R> {
-    py.detach(|| threads::install(kernel))
-        .map_err(PyRuntimeError::new_err)?
-        .map_err(|error| PyValueError::new_err(error.to_string()))
+    py.detach(kernel).map_err(|error| PyValueError::new_err(error.to_string()))
 }

@@ -1,8 +1,7 @@
 //! Activations, element by element and in place.
 
-use rayon::prelude::*;
-
 use crate::error::Result;
+use crate::threads::{chunks, chunks_mut, for_each};
 use crate::view::check_length;
 
 /// Elements that one task takes.
@@ -10,7 +9,7 @@ const BLOCK: usize = 1 << 14;
 
 /// `x = max(x, 0)`; NaN stays NaN.
 pub fn relu(x: &mut [f32]) {
-    x.par_chunks_mut(BLOCK).for_each(|block| {
+    for_each(chunks_mut(x, BLOCK), |_, block| {
         for value in block {
             if *value <= 0.0 {
                 *value = 0.0;
@@ -26,7 +25,7 @@ pub fn relu(x: &mut [f32]) {
 /// Slices of different lengths.
 pub fn relu_backward(grad: &mut [f32], y: &[f32]) -> Result<()> {
     check_length("grad", grad.len(), y.len())?;
-    grad.par_chunks_mut(BLOCK).zip(y.par_chunks(BLOCK)).for_each(|(grads, ys)| {
+    for_each((chunks_mut(grad, BLOCK), chunks(y, BLOCK)), |_, (grads, ys)| {
         for (grad, &y) in grads.iter_mut().zip(ys) {
             *grad = if y > 0.0 { *grad } else { 0.0 };
         }

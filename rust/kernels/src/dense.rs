@@ -1,12 +1,12 @@
 //! Dense (fully connected, affine) layers.
 
 use ndarray::{ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2};
-use rayon::prelude::*;
 
 use crate::error::{KernelError, Result};
 use crate::matmul::{Left, Product, Start};
 use crate::scratch;
 use crate::sums::add;
+use crate::threads::{chunks, chunks_mut, for_each};
 use crate::view::{slice, slice_mut};
 
 /// Images that one task of the forward pass takes.
@@ -40,8 +40,8 @@ pub fn dense(
     };
     let out = slice_mut("out", &mut out, &[batch, outputs])?;
 
-    let tasks = x.par_chunks(IMAGES * inputs).zip(out.par_chunks_mut(IMAGES * outputs));
-    tasks.for_each(|(x, out)| {
+    let tasks = (chunks(x, IMAGES * inputs), chunks_mut(out, IMAGES * outputs));
+    for_each(tasks, |_, (x, out)| {
         for (block, weight) in weight.chunks(DEPTH * outputs).enumerate() {
             Product {
                 rows: x.len() / inputs,
@@ -120,7 +120,7 @@ fn weight_gradient(
     dweight: &mut [f32],
 ) {
     let batch = x.len() / inputs;
-    dweight.par_chunks_mut(FEATURES * outputs).enumerate().for_each(|(block, dweight)| {
+    for_each(chunks_mut(dweight, FEATURES * outputs), |block, dweight| {
         let first = block * FEATURES;
         let count = dweight.len() / outputs;
         // A column of x lies in steps of a power of two, which all fall into one cache set:
@@ -149,9 +149,8 @@ fn input_gradient(grad: &[f32], weight: &[f32], (inputs, outputs): (usize, usize
     // contiguous block of its own, and the blocks are then dealt out to the rows.
     let batch = dx.len() / inputs;
     scratch::with(dx.len(), |blocks| {
-        let tasks =
-            blocks.par_chunks_mut(FEATURES * batch).zip(weight.par_chunks(FEATURES * outputs));
-        tasks.for_each(|(block, weight)| {
+        let tasks = (chunks_mut(blocks, FEATURES * batch), chunks(weight, FEATURES * outputs));
+        for_each(tasks, |_, (block, weight)| {
             let count = weight.len() / outputs;
             scratch::with(weight.len(), |columns| {
                 transpose(weight, outputs, count, outputs, columns);
@@ -170,7 +169,7 @@ fn input_gradient(grad: &[f32], weight: &[f32], (inputs, outputs): (usize, usize
             });
         });
         let blocks = &*blocks;
-        dx.par_chunks_exact_mut(inputs).enumerate().for_each(|(image, row)| {
+        for_each(chunks_mut(dx, inputs), |image, row| {
             let parts = row.chunks_mut(FEATURES).zip(blocks.chunks(FEATURES * batch));
             for (part, block) in parts {
                 part.copy_from_slice(&block[image * part.len()..][..part.len()]);

@@ -1,9 +1,8 @@
 //! Updates of parameters, in place and in one pass. Slices of different lengths are an error.
 
-use rayon::prelude::*;
-
 use crate::error::Result;
 use crate::simd::{Kernel, Simd, dispatch};
+use crate::threads::{chunks, chunks_mut, for_each};
 use crate::view::check_length;
 
 /// Elements that one task takes.
@@ -15,8 +14,8 @@ const BLOCK: usize = 1 << 14;
 /// Slices of different lengths.
 pub fn sgd(parameter: &mut [f32], gradient: &[f32], learning_rate: f32) -> Result<()> {
     check_length("gradient", gradient.len(), parameter.len())?;
-    let tasks = parameter.par_chunks_mut(BLOCK).zip(gradient.par_chunks(BLOCK));
-    tasks.for_each(|(parameter, gradient)| {
+    let blocks = (chunks_mut(parameter, BLOCK), chunks(gradient, BLOCK));
+    for_each(blocks, |_, (parameter, gradient)| {
         dispatch(Elementwise(
             #[inline(always)]
             || {
@@ -43,8 +42,9 @@ pub fn momentum(
 ) -> Result<()> {
     check_length("gradient", gradient.len(), parameter.len())?;
     check_length("velocity", velocity.len(), parameter.len())?;
-    let tasks = parameter.par_chunks_mut(BLOCK).zip(gradient.par_chunks(BLOCK));
-    tasks.zip(velocity.par_chunks_mut(BLOCK)).for_each(|((parameter, gradient), velocity)| {
+    let blocks =
+        (chunks_mut(parameter, BLOCK), chunks(gradient, BLOCK), chunks_mut(velocity, BLOCK));
+    for_each(blocks, |_, (parameter, gradient, velocity)| {
         dispatch(Elementwise(
             #[inline(always)]
             || {
@@ -96,9 +96,13 @@ pub fn adam(
     let (keep2, take2) = (constants.beta2 as f32, (1.0 - constants.beta2) as f32);
     let epsilon = constants.epsilon as f32;
 
-    let tasks = parameter.par_chunks_mut(BLOCK).zip(gradient.par_chunks(BLOCK));
-    let moments = first_moment.par_chunks_mut(BLOCK).zip(second_moment.par_chunks_mut(BLOCK));
-    tasks.zip(moments).for_each(|((parameter, gradient), (first, second))| {
+    let blocks = (
+        chunks_mut(parameter, BLOCK),
+        chunks(gradient, BLOCK),
+        chunks_mut(first_moment, BLOCK),
+        chunks_mut(second_moment, BLOCK),
+    );
+    for_each(blocks, |_, (parameter, gradient, first, second)| {
         dispatch(Elementwise(
             #[inline(always)]
             || {

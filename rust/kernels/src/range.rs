@@ -1,8 +1,7 @@
 //! A look at the values of an array before they are used.
 
-use rayon::prelude::*;
-
 use crate::simd::{Kernel, Simd, dispatch};
+use crate::threads::{chunks, chunks_mut, for_each};
 
 /// Elements that one task takes.
 const BLOCK: usize = 1 << 14;
@@ -10,12 +9,13 @@ const BLOCK: usize = 1 << 14;
 /// The smallest and the largest value, or `None` where one is NaN or infinite. An empty slice
 /// gives (inf, -inf).
 pub fn finite_range(values: &[f32]) -> Option<(f32, f32)> {
-    let nothing = || (i32::MAX, i32::MIN);
-    let (low, high) = values
-        .par_chunks(BLOCK)
-        .map(|block| dispatch(Extremes(block)))
-        .reduce(nothing, |a, b| (a.0.min(b.0), a.1.max(b.1)));
-    if (low, high) == nothing() {
+    let nothing = (i32::MAX, i32::MIN);
+    let mut extremes = vec![nothing; values.len().div_ceil(BLOCK)];
+    for_each((chunks(values, BLOCK), chunks_mut(&mut extremes, 1)), |_, (block, extremes)| {
+        extremes[0] = dispatch(Extremes(block));
+    });
+    let (low, high) = extremes.into_iter().fold(nothing, |a, b| (a.0.min(b.0), a.1.max(b.1)));
+    if (low, high) == nothing {
         return Some((f32::INFINITY, f32::NEG_INFINITY));
     }
     let finite = key(f32::NEG_INFINITY) < low && high < key(f32::INFINITY);

@@ -1,8 +1,7 @@
 //! Sums over the images of a batch, in an order that does not depend on the number of threads.
 
-use rayon::prelude::*;
-
 use crate::scratch;
+use crate::threads::{chunks_mut, for_each};
 
 /// Into how many groups of images, at most, a sum is cut.
 const GROUPS: usize = 16;
@@ -27,7 +26,7 @@ pub(crate) fn over_images(
     let group = batch.div_ceil(GROUPS).max(1);
     let groups = batch.div_ceil(group).max(1);
     scratch::with(groups * size, |partials| {
-        partials.par_chunks_exact_mut(size).enumerate().for_each(|(index, partial)| {
+        for_each(chunks_mut(partials, size), |index, partial| {
             partial.fill(0.0);
             for image in index * group..((index + 1) * group).min(batch) {
                 add_image(image, partial);

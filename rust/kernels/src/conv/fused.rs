@@ -6,7 +6,6 @@
 //! the same terms in the same order.
 
 use ndarray::{ArrayView1, ArrayView4, ArrayViewMut4};
-use rayon::prelude::*;
 
 use super::padded::{image_size, pad, padded_row, padded_size};
 use crate::error::Result;
@@ -14,6 +13,7 @@ use crate::geometry::BlockGeometry;
 use crate::pixel::Pixel;
 use crate::scratch;
 use crate::simd::{Kernel, Simd, dispatch, load, store};
+use crate::threads::{chunks, chunks_mut, for_each};
 use crate::view::{batch_of, slice, slice_mut};
 
 /// `out` is the ReLU of the largest of each 2x2 windows of the convolution of `x`, `winners` the
@@ -42,9 +42,9 @@ pub fn conv_pool_relu<T: Pixel>(
     let winners = slice_mut("winners", &mut winners, &batch_of(batch, pool.output_shape()))?;
 
     let output = image_size(pool.output_shape());
-    let outputs = out.par_chunks_exact_mut(output).zip(winners.par_chunks_exact_mut(output));
-    let images = x.par_chunks_exact(image_size(conv.input_shape()));
-    images.zip(outputs).for_each(|(image, (out, winners))| {
+    let images = chunks(x, image_size(conv.input_shape()));
+    let images = (images, chunks_mut(out, output), chunks_mut(winners, output));
+    for_each(images, |_, (image, out, winners)| {
         scratch::with(padded_size(conv), |padded| {
             pad(conv, image, padded);
             let padded = &*padded;

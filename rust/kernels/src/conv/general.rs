@@ -7,7 +7,6 @@
 //!   between its pixels, and the weights rotated by 180 degrees with in and out exchanged.
 
 use ndarray::{ArrayView1, ArrayView4, ArrayViewMut1, ArrayViewMut4};
-use rayon::prelude::*;
 
 use super::padded::{image_size, pad, padded_row, padded_size, place};
 use crate::error::Result;
@@ -16,6 +15,7 @@ use crate::matmul::{Left, Product, Start};
 use crate::pixel::Pixel;
 use crate::scratch;
 use crate::sums::{add, over_images};
+use crate::threads::{chunks, chunks_mut, for_each};
 use crate::view::{batch_of, slice, slice_mut};
 
 /// `out[i, y, x, :] = bias + sum over (a, b, c) of x[i, y*sh + a - top, x*sw + b - left, c] *
@@ -43,9 +43,9 @@ pub fn conv2d<T: Pixel>(
     };
     let out = slice_mut("out", &mut out, &batch_of(batch, g.output_shape()))?;
 
-    let images = x.par_chunks_exact(image_size(g.input_shape()));
-    let outputs = out.par_chunks_exact_mut(image_size(g.output_shape()));
-    images.zip(outputs).for_each(|(image, out)| {
+    let images = chunks(x, image_size(g.input_shape()));
+    let outputs = chunks_mut(out, image_size(g.output_shape()));
+    for_each((images, outputs), |_, (image, out)| {
         scratch::with(padded_size(g), |padded| {
             pad(g, image, padded);
             correlate(g.width.output, out, g.out_channels, |row| Windows {
@@ -154,9 +154,9 @@ fn input_gradient(g: &ConvGeometry, grad: &[f32], weight: &[f32], dx: &mut [f32]
     scratch::with(weight.len(), |rotated| {
         rotate(g, weight, rotated);
         let rotated = &*rotated;
-        let grads = grad.par_chunks_exact(image_size(g.output_shape()));
-        let images = dx.par_chunks_exact_mut(image_size(g.input_shape()));
-        grads.zip(images).for_each(|(grad, dx)| {
+        let grads = chunks(grad, image_size(g.output_shape()));
+        let images = chunks_mut(dx, image_size(g.input_shape()));
+        for_each((grads, images), |_, (grad, dx)| {
             scratch::with(height * row, |spread| {
                 let spacing = (g.height.stride, g.width.stride);
                 place(grad, g.output_shape(), spread, (height, width), offset, spacing);

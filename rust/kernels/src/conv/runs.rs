@@ -10,6 +10,7 @@ pub(crate) const SLACK: usize = 16;
 
 /// A factor, and where in the source the rows that it scales start.
 #[derive(Debug, Clone, Copy, Default)]
+#[repr(align(8))]
 pub(crate) struct Term {
     pub factor: f32,
     pub source: u32,

@@ -16,7 +16,6 @@
 //! product with zero.
 
 use ndarray::{ArrayView4, ArrayViewMut1, ArrayViewMut4};
-use rayon::prelude::*;
 
 use super::padded::{crop, image_size, pad, padded_row, padded_size};
 use super::runs::{Runs, SLACK, Term, lists};
@@ -26,6 +25,7 @@ use crate::pixel::Pixel;
 use crate::scratch;
 use crate::simd::{Kernel, Simd, dispatch};
 use crate::sums::{add, over_images};
+use crate::threads::{chunks, chunks_mut, for_each};
 use crate::view::{batch_of, slice, slice_mut};
 
 /// Bytes.
@@ -168,9 +168,9 @@ fn input_gradient(
         }
         filters[weight.len()..].fill(0.0);
         let filters = &*filters;
-        let grads = grad.par_chunks_exact(output).zip(winners.par_chunks_exact(output));
-        let images = dx.par_chunks_exact_mut(image_size(conv.input_shape()));
-        images.zip(grads).for_each(|(dx, (grad, winners))| {
+        let images = chunks_mut(dx, image_size(conv.input_shape()));
+        let images = (images, chunks(grad, output), chunks(winners, output));
+        for_each(images, |_, (dx, grad, winners)| {
             scratch::with(padded_size(conv), |padded| {
                 padded.fill(0.0);
                 lists(4, channels, |terms, lengths| {

@@ -1,11 +1,11 @@
 //! Average pooling over windows, and over the whole image.
 
 use ndarray::{ArrayView2, ArrayView4, ArrayViewMut2, ArrayViewMut4};
-use rayon::prelude::*;
 
 use crate::error::Result;
 use crate::geometry::PoolGeometry;
 use crate::sums::add;
+use crate::threads::{chunks, chunks_mut, for_each};
 use crate::view::{batch_of, slice, slice_mut};
 
 /// `out` is the mean of each window's elements, padding not counted.
@@ -26,7 +26,7 @@ pub fn average_pool(
 
     let input: usize = g.input_shape().iter().product();
     let output: usize = g.output_shape().iter().product();
-    x.par_chunks_exact(input).zip(out.par_chunks_exact_mut(output)).for_each(|(image, out)| {
+    for_each((chunks(x, input), chunks_mut(out, output)), |_, (image, out)| {
         for (position, sums) in out.chunks_exact_mut(g.channels).enumerate() {
             sums.fill(0.0);
             let count = for_each_pixel(g, position, |start| {
@@ -57,7 +57,7 @@ pub fn average_pool_backward(
 
     let input: usize = g.input_shape().iter().product();
     let output: usize = g.output_shape().iter().product();
-    dx.par_chunks_exact_mut(input).zip(grad.par_chunks_exact(output)).for_each(|(dx, grad)| {
+    for_each((chunks_mut(dx, input), chunks(grad, output)), |_, (dx, grad)| {
         dx.fill(0.0);
         for (position, grads) in grad.chunks_exact(g.channels).enumerate() {
             let count = for_each_pixel(g, position, |_| {}) as f32;
@@ -100,8 +100,8 @@ pub fn global_average_pool(x: ArrayView4<f32>, mut out: ArrayViewMut2<f32>) -> R
         out.fill(f32::NAN);
         return Ok(());
     }
-    let images = x.par_chunks_exact(height * width * channels);
-    images.zip(out.par_chunks_exact_mut(channels)).for_each(|(image, sums)| {
+    let images = chunks(x, height * width * channels);
+    for_each((images, chunks_mut(out, channels)), |_, (image, sums)| {
         sums.fill(0.0);
         for pixel in image.chunks_exact(channels) {
             add(sums, pixel);
@@ -128,8 +128,8 @@ pub fn global_average_pool_backward(
     if dx.is_empty() {
         return Ok(());
     }
-    let images = dx.par_chunks_exact_mut(height * width * channels);
-    images.zip(grad.par_chunks_exact(channels)).for_each(|(image, grads)| {
+    let images = chunks_mut(dx, height * width * channels);
+    for_each((images, chunks(grad, channels)), |_, (image, grads)| {
         for pixel in image.chunks_exact_mut(channels) {
             for (value, grad) in pixel.iter_mut().zip(grads) {
                 *value = grad / (height * width) as f32;

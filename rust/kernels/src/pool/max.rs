@@ -1,10 +1,12 @@
 //! Max pooling. Forward also gives each window's winner, which is all that backward needs.
 
+use std::sync::{Mutex, PoisonError};
+
 use ndarray::{ArrayView4, ArrayViewMut4};
-use rayon::prelude::*;
 
 use crate::error::{KernelError, Result};
 use crate::geometry::PoolGeometry;
+use crate::threads::{chunks, chunks_mut, for_each};
 use crate::view::{batch_of, slice, slice_mut};
 
 /// The index of an element in its window, `row * window_width + column`: one byte, or four where
@@ -74,10 +76,8 @@ pub fn max_pool<W: Winner>(
 
     let input: usize = g.input_shape().iter().product();
     let output: usize = g.output_shape().iter().product();
-    let outputs = out.par_chunks_exact_mut(output).zip(winners.par_chunks_exact_mut(output));
-    x.par_chunks_exact(input)
-        .zip(outputs)
-        .for_each(|(image, (out, winners))| max_pool_image(g, image, out, winners));
+    let images = (chunks(x, input), chunks_mut(out, output), chunks_mut(winners, output));
+    for_each(images, |_, (image, out, winners)| max_pool_image(g, image, out, winners));
     Ok(())
 }
 
@@ -136,10 +136,14 @@ pub fn max_pool_backward<W: Winner>(
 
     let input: usize = g.input_shape().iter().product();
     let output: usize = g.output_shape().iter().product();
-    let sources = grad.par_chunks_exact(output).zip(winners.par_chunks_exact(output));
-    dx.par_chunks_exact_mut(input)
-        .zip(sources)
-        .try_for_each(|(dx, (grad, winners))| max_pool_backward_image(g, grad, winners, dx))
+    let fault = Mutex::new(None);
+    let images = (chunks_mut(dx, input), chunks(grad, output), chunks(winners, output));
+    for_each(images, |_, (dx, grad, winners)| {
+        if let Err(error) = max_pool_backward_image(g, grad, winners, dx) {
+            *fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        }
+    });
+    fault.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
 }
 
 fn max_pool_backward_image<W: Winner>(

@@ -1,0 +1,83 @@
+//! The threads that kernels run on.
+//!
+//! A kernel is a few loops over images or blocks, each a hundred microseconds or less, so the
+//! hand-off to the threads counts: `pool` says how it is kept short. `parts` deals slices out to
+//! the turns of a loop.
+
+mod parts;
+mod pool;
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+pub(crate) use parts::{Parts, chunks, chunks_mut};
+use pool::Pool;
+
+static POOL: RwLock<Option<Arc<Pool>>> = RwLock::new(None);
+
+/// The number of threads where nobody asked for one: `FERROCNN_NUM_THREADS`, or the processors
+/// that the affinity mask and the container's quota leave to this process.
+///
+/// # Errors
+/// A line for the user where the variable is not a number from 1 up.
+pub fn default_threads() -> Result<usize, String> {
+    match std::env::var("FERROCNN_NUM_THREADS") {
+        Ok(value) if !value.trim().is_empty() => {
+            value.trim().parse().ok().filter(|&count| count > 0).ok_or_else(|| {
+                format!("FERROCNN_NUM_THREADS: expected a number from 1 up, got {value:?}")
+            })
+        }
+        _ => Ok(std::thread::available_parallelism().map_or(1, usize::from)),
+    }
+}
+
+/// Sets the number of threads of all later kernels.
+///
+/// # Errors
+/// The system's message where the threads cannot be started.
+pub fn set_threads(threads: usize) -> Result<(), String> {
+    replace(Pool::new(threads).map_err(|error| error.to_string())?);
+    Ok(())
+}
+
+/// The number of threads of the next kernel.
+///
+/// # Errors
+/// As for [`default_threads`].
+pub fn threads() -> Result<usize, String> {
+    inherited().map_or_else(default_threads, |pool| Ok(pool.threads()))
+}
+
+/// Calls `body` with the index and the part of every turn, on all threads, in no fixed order.
+pub(crate) fn for_each<P: Parts>(parts: P, body: impl Fn(usize, P::Part) + Sync) {
+    let count = parts.count();
+    current().for_each(count, &|index| {
+        // SAFETY: the pool takes each index below the count once.
+        body(index, unsafe { parts.part(index) });
+    });
+}
+
+/// The pool of this process, or the one that it was forked with.
+fn inherited() -> Option<Arc<Pool>> {
+    POOL.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(Arc::clone)
+}
+
+/// The pool of this process, started now if need be. A pool inherited through `fork` has no
+/// threads in the child. Where the system gives no threads, the caller works alone.
+fn current() -> Arc<Pool> {
+    let inherited = inherited();
+    let threads = match &inherited {
+        Some(pool) if pool.process() == std::process::id() => return Arc::clone(pool),
+        Some(pool) => pool.threads(),
+        None => default_threads().unwrap_or(1),
+    };
+    replace(Pool::new(threads).unwrap_or_else(|_| Pool::alone()))
+}
+
+fn replace(new: Pool) -> Arc<Pool> {
+    let new = Arc::new(new);
+    let old = POOL.write().unwrap_or_else(PoisonError::into_inner).replace(Arc::clone(&new));
+    // Dropping the pool of the process that this one was forked from would wait for threads that
+    // are not here.
+    old.filter(|old| old.process() != new.process()).map(std::mem::forget);
+    new
+}

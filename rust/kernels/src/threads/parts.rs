@@ -1,0 +1,102 @@
+//! Slices cut into one part for each turn of a loop.
+
+use std::marker::PhantomData;
+
+/// Something that can be dealt out, one part a turn.
+///
+/// # Safety
+/// Parts of different indices do not overlap where they can be written.
+pub(crate) unsafe trait Parts: Sync {
+    /// What a turn gets.
+    type Part;
+
+    /// The number of turns.
+    fn count(&self) -> usize;
+
+    /// The part of one turn.
+    ///
+    /// # Safety
+    /// `index < self.count()`, and no part of that index is in use.
+    unsafe fn part(&self, index: usize) -> Self::Part;
+}
+
+/// Pieces of `size` elements to read; the last may be shorter.
+pub(crate) fn chunks<T: Sync>(slice: &[T], size: usize) -> Chunks<'_, T> {
+    assert!(size > 0);
+    Chunks { slice, size }
+}
+
+/// Pieces of `size` elements to write; the last may be shorter.
+pub(crate) fn chunks_mut<T: Send>(slice: &mut [T], size: usize) -> ChunksMut<'_, T> {
+    assert!(size > 0);
+    ChunksMut { start: slice.as_mut_ptr(), length: slice.len(), size, slice: PhantomData }
+}
+
+pub(crate) struct Chunks<'a, T> {
+    slice: &'a [T],
+    size: usize,
+}
+
+// SAFETY: nothing can be written.
+unsafe impl<'a, T: Sync> Parts for Chunks<'a, T> {
+    type Part = &'a [T];
+
+    fn count(&self) -> usize {
+        self.slice.len().div_ceil(self.size)
+    }
+
+    unsafe fn part(&self, index: usize) -> &'a [T] {
+        let start = index * self.size;
+        &self.slice[start..self.slice.len().min(start + self.size)]
+    }
+}
+
+pub(crate) struct ChunksMut<'a, T> {
+    start: *mut T,
+    length: usize,
+    size: usize,
+    slice: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: it stands for the exclusive slice that it was made from, whose elements may be sent to
+// other threads; through a shared reference only `part` reaches them, on its caller's promise.
+unsafe impl<T: Send> Sync for ChunksMut<'_, T> {}
+
+// SAFETY: pieces of different indices are different ranges of one slice.
+unsafe impl<'a, T: Send> Parts for ChunksMut<'a, T> {
+    type Part = &'a mut [T];
+
+    fn count(&self) -> usize {
+        self.length.div_ceil(self.size)
+    }
+
+    unsafe fn part(&self, index: usize) -> &'a mut [T] {
+        let start = index * self.size;
+        let length = self.size.min(self.length - start);
+        // SAFETY: inside the slice, whose borrow lasts for 'a; nobody else has this piece.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(start), length) }
+    }
+}
+
+macro_rules! parts_of_tuples {
+    ($($name:ident $field:tt),+) => {
+        // SAFETY: the parts of each member do not overlap.
+        unsafe impl<$($name: Parts),+> Parts for ($($name,)+) {
+            type Part = ($($name::Part,)+);
+
+            fn count(&self) -> usize {
+                let counts = [$(self.$field.count()),+];
+                assert!(counts.iter().all(|&count| count == counts[0]), "{counts:?} parts");
+                counts[0]
+            }
+
+            unsafe fn part(&self, index: usize) -> Self::Part {
+                // SAFETY: the caller's promise, handed on.
+                unsafe { ($(self.$field.part(index),)+) }
+            }
+        }
+    };
+}
+parts_of_tuples!(A 0, B 1);
+parts_of_tuples!(A 0, B 1, C 2);
+parts_of_tuples!(A 0, B 1, C 2, D 3);

@@ -1,0 +1,227 @@
+//! A pool of threads for short loops.
+//!
+//! The caller works too, and its helpers stay awake for a moment after a loop, since the next is
+//! near: a hand-off costs about a microsecond then, and that of a general pool, which puts the
+//! caller to sleep, ten to thirty. The turns of a loop are taken one by one from a counter, so
+//! threads that are late or slow take fewer, and a helper that does not wake in time is not
+//! waited for.
+
+use std::any::Any;
+use std::cell::UnsafeCell;
+use std::hint::spin_loop;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// How long a helper without work stays awake.
+const AWAKE: Duration = Duration::from_micros(200);
+
+/// `Shared::state` counts the helpers inside the loop in its lower bits; `OPEN` says that more may
+/// enter; above it stands the number of the loop.
+const OPEN: u64 = 1 << 31;
+const INSIDE: u64 = OPEN - 1;
+const NEXT_LOOP: u64 = 1 << 32;
+
+/// Panics that a task of a helper ended with.
+type Panic = Box<dyn Any + Send>;
+
+pub(super) struct Pool {
+    shared: Arc<Shared>,
+    helpers: Vec<Helper>,
+    process: u32,
+    /// One loop at a time.
+    gate: Mutex<()>,
+}
+
+struct Helper {
+    handle: Option<JoinHandle<()>>,
+    asleep: Arc<AtomicBool>,
+}
+
+/// The turns of a loop; a pointer, since the loop's borrows end before the threads do.
+#[derive(Clone, Copy)]
+struct Loop {
+    body: *const (dyn Fn(usize) + Sync),
+    count: usize,
+}
+
+struct Shared {
+    state: AtomicU64,
+    current: UnsafeCell<Option<Loop>>,
+    next: AtomicUsize,
+    panic: Mutex<Option<Panic>>,
+    ended: AtomicBool,
+}
+
+// SAFETY: `current` is written by the caller alone, while the loop is not open and no helper is
+// inside, and read by helpers that are inside; `state` orders the two. Its pointer is to a `Sync`
+// closure.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+impl Pool {
+    /// A pool of `threads`, the caller's counted.
+    pub fn new(threads: usize) -> std::io::Result<Self> {
+        let mut pool = Self::alone();
+        for index in 1..threads {
+            let (shared, asleep) = (Arc::clone(&pool.shared), Arc::new(AtomicBool::new(false)));
+            let flag = Arc::clone(&asleep);
+            let handle = thread::Builder::new()
+                .name(format!("ferrocnn-{index}"))
+                .spawn(move || shared.help(&flag))?;
+            pool.helpers.push(Helper { handle: Some(handle), asleep });
+        }
+        Ok(pool)
+    }
+
+    /// The caller and no other.
+    pub fn alone() -> Self {
+        let shared = Arc::new(Shared {
+            state: AtomicU64::new(0),
+            current: UnsafeCell::new(None),
+            next: AtomicUsize::new(0),
+            panic: Mutex::new(None),
+            ended: AtomicBool::new(false),
+        });
+        Self { shared, helpers: Vec::new(), process: std::process::id(), gate: Mutex::new(()) }
+    }
+
+    pub fn threads(&self) -> usize {
+        self.helpers.len() + 1
+    }
+
+    /// The process whose threads these are.
+    pub fn process(&self) -> u32 {
+        self.process
+    }
+
+    /// Calls `body` once with each index below `count`. A loop inside a loop, or beside that of
+    /// another thread, runs on its caller alone.
+    pub fn for_each(&self, count: usize, body: &(dyn Fn(usize) + Sync)) {
+        let gate = match self.gate.try_lock() {
+            _ if count <= 1 || self.helpers.is_empty() => None,
+            Ok(gate) => Some(gate),
+            Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        if gate.is_none() {
+            return (0..count).for_each(body);
+        }
+        let shared = &*self.shared;
+        // SAFETY: only the lifetime changes. `Inside` ends the loop before this function returns
+        // or unwinds, and no helper uses the body after that.
+        let body: *const (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(body) };
+        let turns = Loop { body, count };
+        // SAFETY: the gate is held and the last loop has ended, so nobody else is here.
+        unsafe { *shared.current.get() = Some(turns) };
+        shared.next.store(0, SeqCst);
+        let opened = (shared.state.load(SeqCst) & !(OPEN | INSIDE)) + NEXT_LOOP + OPEN;
+        shared.state.store(opened, SeqCst);
+        let inside = Ending(shared);
+        for helper in self.helpers.iter().take(count - 1) {
+            if helper.asleep.swap(false, SeqCst)
+                && let Some(handle) = &helper.handle
+            {
+                handle.thread().unpark();
+            }
+        }
+        shared.take_turns(turns);
+        drop(inside);
+        let panic = shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(panic) = panic {
+            resume_unwind(panic);
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.ended.store(true, SeqCst);
+        for helper in &mut self.helpers {
+            if let Some(handle) = helper.handle.take() {
+                handle.thread().unpark();
+                // The result is `Err` for a panic, and helpers catch theirs.
+                handle.join().ok();
+            }
+        }
+    }
+}
+
+/// Ends the loop when dropped: nobody enters any more, and those inside have left.
+struct Ending<'a>(&'a Shared);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.state.fetch_and(!OPEN, SeqCst);
+        let mut spins = 0u32;
+        while self.0.state.load(SeqCst) & INSIDE != 0 {
+            spins += 1;
+            if spins % 1024 == 0 {
+                thread::yield_now(); // the helper may want this very processor
+            }
+            spin_loop();
+        }
+    }
+}
+
+impl Shared {
+    fn take_turns(&self, turns: Loop) {
+        // SAFETY: the loop has not ended: this is its caller, or a helper inside it.
+        let body = unsafe { &*turns.body };
+        loop {
+            let index = self.next.fetch_add(1, SeqCst);
+            if index >= turns.count {
+                return;
+            }
+            body(index);
+        }
+    }
+
+    /// The life of a helper.
+    fn help(&self, asleep: &AtomicBool) {
+        let mut seen = 0;
+        while self.wait(seen, asleep) {
+            let state = self.state.load(SeqCst);
+            if state & OPEN == 0 {
+                seen = state / NEXT_LOOP;
+                continue;
+            }
+            if self.state.compare_exchange(state, state + 1, SeqCst, SeqCst).is_err() {
+                continue;
+            }
+            seen = state / NEXT_LOOP;
+            // SAFETY: the loop was open and this helper is inside, so the caller neither writes
+            // nor returns before it leaves.
+            if let Some(turns) = unsafe { *self.current.get() }
+                && let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.take_turns(turns)))
+            {
+                *self.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(panic);
+            }
+            self.state.fetch_sub(1, SeqCst);
+        }
+    }
+
+    /// Waits for a loop after number `seen`; false when the pool has ended.
+    fn wait(&self, seen: u64, asleep: &AtomicBool) -> bool {
+        let news = || self.state.load(SeqCst) / NEXT_LOOP != seen || self.ended.load(SeqCst);
+        let start = Instant::now();
+        while !news() {
+            for _ in 0..16 {
+                spin_loop();
+            }
+            if start.elapsed() < AWAKE {
+                continue;
+            }
+            asleep.store(true, SeqCst);
+            // Whoever opens a loop looks at `asleep` after that: one of the two sees the other.
+            while asleep.load(SeqCst) && !news() {
+                thread::park();
+            }
+            asleep.store(false, SeqCst);
+        }
+        !self.ended.load(SeqCst)
+    }
+}
