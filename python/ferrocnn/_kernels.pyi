@@ -16,7 +16,7 @@ __all__ = [
     "avg_pool2d_backward",
     "conv2d",
     "conv2d_backward",
-    "conv_pool_backward",
+    "conv_pool_relu_backward",
     "conv_pool_relu",
     "dense",
     "dense_backward",
@@ -87,7 +87,7 @@ def conv_pool_relu(
     out: _Floats,
     winners: NDArray[np.uint8],
 ) -> None: ...
-def conv_pool_backward(
+def conv_pool_relu_backward(
     geometry: BlockGeometry,
     grad: _Floats,
     winners: NDArray[np.uint8],

@@ -115,8 +115,7 @@ class ConvBlock(Layer):
     def backward(self, grad: Floats, *, need_dx: bool) -> Floats | None:
         """See `Layer.backward`. grad: (n, *output_shape); dx: (n, *input_shape)."""
         dx = self._buffers.get("dx", len(grad), self._input_shape) if need_dx else None
-        _kernels.relu_backward(grad, self._y)
-        _kernels.conv_pool_backward(
+        _kernels.conv_pool_relu_backward(
             self._geometry,
             grad,
             self._winners,

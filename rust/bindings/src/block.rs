@@ -28,7 +28,7 @@ pub fn conv_pool_relu(
 
 #[pyfunction]
 #[allow(clippy::too_many_arguments, reason = "the arrays of one layer's backward pass")]
-pub fn conv_pool_backward(
+pub fn conv_pool_relu_backward(
     py: Python<'_>,
     geometry: &BlockGeometry,
     grad: Array<'_, f32, Ix4>,
@@ -48,5 +48,5 @@ pub fn conv_pool_backward(
     let dx = dx.as_mut().map(|dx| dx.as_array_mut());
     let (dweight, dbias) = (dweight.as_array_mut(), dbias.as_array_mut());
     let g = &geometry.0;
-    with_images!(images, x => run(py, || conv::conv_pool_backward(g, grad, winners, x, weight, dx, dweight, dbias)))
+    with_images!(images, x => run(py, || conv::conv_pool_relu_backward(g, grad, winners, x, weight, dx, dweight, dbias)))
 }

@@ -15,7 +15,7 @@ mod _kernels {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use super::block::{conv_pool_backward, conv_pool_relu};
+    use super::block::{conv_pool_relu, conv_pool_relu_backward};
     #[pymodule_export]
     use super::geometry::{BlockGeometry, ConvGeometry, PoolGeometry};
     #[pymodule_export]

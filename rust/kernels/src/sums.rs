@@ -1,41 +1,48 @@
-//! Sums over the images of a batch, in an order that does not depend on the number of threads.
+//! Sums over a batch, in an order that does not depend on the number of threads.
+
+use std::ops::Range;
 
 use crate::scratch;
 use crate::threads::{chunks_mut, for_each};
 
-/// Into how many groups of images, at most, a sum is cut.
-const GROUPS: usize = 16;
+/// Into how many groups, at most, a sum is cut.
+const GROUPS: usize = 8;
 
 /// Adds element by element.
+#[inline(always)]
 pub(crate) fn add(sums: &mut [f32], values: &[f32]) {
     for (sum, value) in sums.iter_mut().zip(values) {
         *sum += value;
     }
 }
 
-/// Sums `size` floats over the images `0..batch` and hands the sums to `finish`.
+/// Sums `size` floats over the terms `0..count` and hands `finish` the partial sums, one behind the
+/// other, to be added in that order.
 ///
-/// `add_image` adds one image's share. The images of a group, a number that depends on the batch
-/// alone, are added in turn, the groups side by side, and their sums in order.
-pub(crate) fn over_images(
-    batch: usize,
+/// `add_terms` adds the terms of a range to zeros. Each group is a range, a number of terms that
+/// depends on `count` alone; the groups are added side by side.
+pub(crate) fn in_groups(
+    count: usize,
     size: usize,
-    add_image: impl Fn(usize, &mut [f32]) + Sync,
+    add_terms: impl Fn(Range<usize>, &mut [f32]) + Sync,
     finish: impl FnOnce(&[f32]),
 ) {
-    let group = batch.div_ceil(GROUPS).max(1);
-    let groups = batch.div_ceil(group).max(1);
+    let group = count.div_ceil(GROUPS).max(1);
+    let groups = count.div_ceil(group).max(1);
     scratch::with(groups * size, |partials| {
         for_each(chunks_mut(partials, size), |index, partial| {
             partial.fill(0.0);
-            for image in index * group..((index + 1) * group).min(batch) {
-                add_image(image, partial);
-            }
+            add_terms(index * group..count.min((index + 1) * group), partial);
         });
-        let (sums, rest) = partials.split_at_mut(size);
-        for partial in rest.chunks_exact(size) {
-            add(sums, partial);
-        }
-        finish(sums);
+        finish(partials);
     });
+}
+
+/// The sum of `partials`, each as long as `sums`, which is overwritten.
+pub(crate) fn total(partials: &[f32], sums: &mut [f32]) {
+    let (first, rest) = partials.split_at(sums.len());
+    sums.copy_from_slice(first);
+    for partial in rest.chunks_exact(sums.len()) {
+        add(sums, partial);
+    }
 }

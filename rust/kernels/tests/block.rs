@@ -3,7 +3,7 @@
 mod common;
 
 use common::values;
-use ferrocnn_kernels::conv::{conv_pool_backward, conv_pool_relu, conv2d, conv2d_backward};
+use ferrocnn_kernels::conv::{conv_pool_relu, conv_pool_relu_backward, conv2d, conv2d_backward};
 use ferrocnn_kernels::pool::{max_pool, max_pool_backward};
 use ferrocnn_kernels::{BlockGeometry, Padding};
 use ndarray::{Array1, Array4, Dimension};
@@ -103,7 +103,7 @@ proptest! {
         let mut dx = Array4::from_elem(x.dim(), f32::NAN);
         let mut dweight = Array4::from_elem(weight.dim(), f32::NAN);
         let mut dbias = Array1::from_elem(bias.dim(), f32::NAN);
-        conv_pool_backward(
+        conv_pool_relu_backward(
             &g,
             grad.view(),
             winners.view(),

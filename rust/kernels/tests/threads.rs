@@ -3,7 +3,7 @@
 mod common;
 
 use common::values;
-use ferrocnn_kernels::conv::{conv_pool_backward, conv2d_backward};
+use ferrocnn_kernels::conv::{conv_pool_relu_backward, conv2d_backward};
 use ferrocnn_kernels::dense::dense_backward;
 use ferrocnn_kernels::threads::{set_threads, threads};
 use ferrocnn_kernels::{BlockGeometry, ConvGeometry, Padding};
@@ -25,7 +25,7 @@ fn gradients() -> Vec<u32> {
     let winners = pooled.mapv(|value| (value.abs() * 3.99) as u8);
     let (mut block_dx, mut block_dweight) = (Array4::zeros(x.dim()), Array4::zeros(weight.dim()));
     let mut block_dbias = Array1::zeros(7);
-    conv_pool_backward(
+    conv_pool_relu_backward(
         &block,
         pooled.view(),
         winners.view(),

@@ -6,6 +6,8 @@
 //! - input gradient: the forward product again, over the output gradient with `stride - 1` zeros
 //!   between its pixels, and the weights rotated by 180 degrees with in and out exchanged.
 
+use std::ops::Range;
+
 use ndarray::{ArrayView1, ArrayView4, ArrayViewMut1, ArrayViewMut4};
 
 use super::padded::{image_size, pad, padded_row, padded_size, place};
@@ -14,7 +16,7 @@ use crate::geometry::ConvGeometry;
 use crate::matmul::{Left, Product, Start};
 use crate::pixel::Pixel;
 use crate::scratch;
-use crate::sums::{add, over_images};
+use crate::sums::{add, in_groups, total};
 use crate::threads::{chunks, chunks_mut, for_each};
 use crate::view::{batch_of, slice, slice_mut};
 
@@ -106,17 +108,22 @@ fn weight_gradient<T: Pixel>(
     let input = image_size(g.input_shape());
     let output = image_size(g.output_shape());
     let weights = dweight.len();
-    let add_image = |image: usize, sums: &mut [f32]| {
+    let add_images = |images: Range<usize>, sums: &mut [f32]| {
         let (dweight, dbias) = sums.split_at_mut(weights);
-        let grad = &grad[image * output..][..output];
-        add_weight_gradient(g, grad, &x[image * input..][..input], dweight);
-        for pixel in grad.chunks_exact(g.out_channels) {
-            add(dbias, pixel);
+        for image in images {
+            let grad = &grad[image * output..][..output];
+            add_weight_gradient(g, grad, &x[image * input..][..input], dweight);
+            for pixel in grad.chunks_exact(g.out_channels) {
+                add(dbias, pixel);
+            }
         }
     };
-    over_images(x.len() / input, weights + dbias.len(), add_image, |sums| {
-        dweight.copy_from_slice(&sums[..weights]);
-        dbias.copy_from_slice(&sums[weights..]);
+    in_groups(x.len() / input, weights + dbias.len(), add_images, |partials| {
+        scratch::with(weights + dbias.len(), |sums| {
+            total(partials, sums);
+            dweight.copy_from_slice(&sums[..weights]);
+            dbias.copy_from_slice(&sums[weights..]);
+        });
     });
 }
 

@@ -1,15 +1,19 @@
 //! Two-dimensional convolution (cross-correlation, as every deep-learning library calls it).
 //!
 //! `general` serves any kernel size, stride, padding and channel count, and is the truth that
-//! faster special kernels are tested against. `fused` and `sparse` are the block of the model,
-//! convolution -> 2x2 max pool -> ReLU: forward in one pass, backward without the zeros.
+//! faster special kernels are tested against. The others are the block of the model,
+//! convolution -> 2x2 max pool -> ReLU: `block` chooses, `direct` and `winograd` are its forward
+//! in one pass, `weight_gradient` and `input_gradient` its backward without the zeros.
 
-mod fused;
+mod bands;
+mod block;
+mod direct;
 mod general;
+mod input_gradient;
 mod padded;
-mod runs;
-mod sparse;
+mod slices;
+mod weight_gradient;
+mod winograd;
 
-pub use fused::conv_pool_relu;
+pub use block::{OFF, conv_pool_relu, conv_pool_relu_backward};
 pub use general::{conv2d, conv2d_backward};
-pub use sparse::conv_pool_backward;

@@ -6,6 +6,7 @@ use crate::pixel::Pixel;
 /// Overwrites `target`, of shape (rows, columns, channels), with zeros and the `image`, of shape
 /// (height, width, channels): its pixel (y, x) goes to
 /// `(y * spacing.0 + offset.0, x * spacing.1 + offset.1)`; what falls outside is dropped.
+#[inline(always)]
 pub(crate) fn place<T: Pixel>(
     image: &[T],
     shape: [usize; 3],
@@ -37,6 +38,7 @@ pub(crate) fn place<T: Pixel>(
     }
 }
 
+#[inline(always)]
 fn copy<T: Pixel>(source: &[T], target: &mut [f32]) {
     for (target, &value) in target.iter_mut().zip(source) {
         *target = value.to_f32();
@@ -84,15 +86,11 @@ pub(crate) fn pad<T: Pixel>(g: &ConvGeometry, image: &[T], padded: &mut [f32]) {
     place(image, g.input_shape(), padded, padded_extent(g), offset, (1, 1));
 }
 
-/// The part of a padded image that is the image.
-pub(crate) fn crop(g: &ConvGeometry, padded: &[f32], image: &mut [f32]) {
-    let row = g.width.size * g.in_channels;
-    let (height, width) = padded_extent(g);
-    image.fill(0.0);
-    // Without padding, windows may not reach the last rows and columns.
-    let columns = g.width.size.min(width - g.width.before) * g.in_channels;
-    for y in 0..g.height.size.min(height - g.height.before) {
-        let start = (y + g.height.before) * padded_row(g) + g.width.before * g.in_channels;
-        image[y * row..][..columns].copy_from_slice(&padded[start..][..columns]);
-    }
+/// As [`pad`], for the rows that the windows from output row `top` on reach, as many as `padded`
+/// holds.
+#[inline(always)]
+pub(crate) fn pad_rows<T: Pixel>(g: &ConvGeometry, image: &[T], top: usize, padded: &mut [f32]) {
+    let offset = g.height.before as isize - (top * g.height.stride) as isize;
+    let size = (padded.len() / padded_row(g), padded_extent(g).1);
+    place(image, g.input_shape(), padded, size, (offset, g.width.before as isize), (1, 1));
 }

@@ -53,19 +53,28 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn sub(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: as above.
+        unsafe { _mm256_sub_ps(a, b) }
+    }
+
+    #[inline(always)]
     fn mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
         // SAFETY: as above.
         unsafe { _mm256_fmadd_ps(a, b, c) }
     }
 
     #[inline(always)]
-    fn relu(self, value: __m256) -> __m256 {
+    fn relu(self, value: __m256, winner: __m256i, off: u8) -> (__m256, __m256i) {
         // SAFETY: as above.
         unsafe {
             let zero = _mm256_setzero_ps();
+            let on = _mm256_cmp_ps::<_CMP_GT_OQ>(value, zero);
+            let off = _mm256_set1_epi32(off.into());
+            let winner = _mm256_blendv_epi8(off, winner, _mm256_castps_si256(on));
             // The second operand is returned where one is NaN, and where the value is -0, which
             // the sum makes 0.
-            _mm256_add_ps(_mm256_max_ps(zero, value), zero)
+            (_mm256_add_ps(_mm256_max_ps(zero, value), zero), winner)
         }
     }
 
@@ -93,6 +102,25 @@ impl Simd for Avx2 {
                 _mm256_blendv_ps(best, candidate, wins),
                 _mm256_blendv_epi8(winner, index, _mm256_castps_si256(wins)),
             )
+        }
+    }
+
+    #[inline(always)]
+    fn select(self, value: __m256, winner: __m256i, index: u8) -> __m256 {
+        // SAFETY: as above.
+        unsafe {
+            let wins = _mm256_cmpeq_epi32(winner, _mm256_set1_epi32(index.into()));
+            _mm256_and_ps(value, _mm256_castsi256_ps(wins))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_index(self, source: *const u8, count: usize) -> __m256i {
+        // SAFETY: as above; `count` bytes are copied into eight.
+        unsafe {
+            let mut bytes = [0u8; 8];
+            std::ptr::copy_nonoverlapping(source, bytes.as_mut_ptr(), count);
+            _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(i64::from_le_bytes(bytes)))
         }
     }
 

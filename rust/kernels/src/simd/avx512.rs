@@ -48,19 +48,28 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn sub(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: as above.
+        unsafe { _mm512_sub_ps(a, b) }
+    }
+
+    #[inline(always)]
     fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
         // SAFETY: as above.
         unsafe { _mm512_fmadd_ps(a, b, c) }
     }
 
     #[inline(always)]
-    fn relu(self, value: __m512) -> __m512 {
+    fn relu(self, value: __m512, winner: __m512i, off: u8) -> (__m512, __m512i) {
         // SAFETY: as above.
         unsafe {
             let zero = _mm512_setzero_ps();
+            let on = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(value, zero);
+            let off = _mm512_set1_epi32(off.into());
+            let winner = _mm512_mask_mov_epi32(off, on, winner);
             // The second operand is returned where one is NaN, and where the value is -0, which
             // the sum makes 0.
-            _mm512_add_ps(_mm512_max_ps(zero, value), zero)
+            (_mm512_add_ps(_mm512_max_ps(zero, value), zero), winner)
         }
     }
 
@@ -84,6 +93,28 @@ impl Simd for Avx512 {
             let wins = _mm512_mask_cmp_ps_mask::<_CMP_NLE_UQ>(number, candidate, best);
             let index = _mm512_set1_epi32(index.into());
             (_mm512_mask_mov_ps(best, wins, candidate), _mm512_mask_mov_epi32(winner, wins, index))
+        }
+    }
+
+    #[inline(always)]
+    fn select(self, value: __m512, winner: __m512i, index: u8) -> __m512 {
+        // SAFETY: as above.
+        unsafe {
+            let wins = _mm512_cmpeq_epi32_mask(winner, _mm512_set1_epi32(index.into()));
+            _mm512_maskz_mov_ps(wins, value)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_index(self, source: *const u8, count: usize) -> __m512i {
+        // SAFETY: as above; `count` bytes are copied into sixteen.
+        unsafe {
+            if count == Self::LANES {
+                return _mm512_cvtepu8_epi32(_mm_loadu_si128(source.cast()));
+            }
+            let mut bytes = [0u8; 16];
+            std::ptr::copy_nonoverlapping(source, bytes.as_mut_ptr(), count);
+            _mm512_cvtepu8_epi32(_mm_loadu_si128(bytes.as_ptr().cast()))
         }
     }
 

@@ -33,11 +33,14 @@ pub trait Simd: Copy {
     /// `a + b`.
     fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;
 
+    /// `a - b`.
+    fn sub(self, a: Self::F32, b: Self::F32) -> Self::F32;
+
     /// `a * b + c`, fused where the set can.
     fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
 
-    /// `max(value, 0)`; NaN stays NaN.
-    fn relu(self, value: Self::F32) -> Self::F32;
+    /// `max(value, 0)`, NaN stays NaN; and `winner`, or `off` where the value is not positive.
+    fn relu(self, value: Self::F32, winner: Self::Index, off: u8) -> (Self::F32, Self::Index);
 
     /// All lanes 0.
     fn zero_index(self) -> Self::Index;
@@ -51,6 +54,15 @@ pub trait Simd: Copy {
         candidate: Self::F32,
         index: u8,
     ) -> (Self::F32, Self::Index);
+
+    /// `value` where `winner` is `index`, else 0.
+    fn select(self, value: Self::F32, winner: Self::Index, index: u8) -> Self::F32;
+
+    /// The first `count <= LANES` indices at `source`, a byte each, zeros behind them.
+    ///
+    /// # Safety
+    /// `count` bytes must be readable; no others are touched.
+    unsafe fn load_index(self, source: *const u8, count: usize) -> Self::Index;
 
     /// Writes the first `count <= LANES` indices, a byte each.
     ///

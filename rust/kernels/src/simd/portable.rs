@@ -25,13 +25,21 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn sub(self, a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|i| a[i] - b[i])
+    }
+
+    #[inline(always)]
     fn mul_add(self, a: [f32; 4], b: [f32; 4], c: [f32; 4]) -> [f32; 4] {
         std::array::from_fn(|i| if FUSED { a[i].mul_add(b[i], c[i]) } else { a[i] * b[i] + c[i] })
     }
 
     #[inline(always)]
-    fn relu(self, value: [f32; 4]) -> [f32; 4] {
-        value.map(|lane| if lane <= 0.0 { 0.0 } else { lane })
+    fn relu(self, value: [f32; 4], winner: [u8; 4], off: u8) -> ([f32; 4], [u8; 4]) {
+        (
+            value.map(|lane| if lane <= 0.0 { 0.0 } else { lane }),
+            std::array::from_fn(|i| if value[i] > 0.0 { winner[i] } else { off }),
+        )
     }
 
     #[inline(always)]
@@ -54,6 +62,19 @@ impl Simd for Portable {
             std::array::from_fn(|i| if wins[i] { candidate[i] } else { best[i] }),
             std::array::from_fn(|i| if wins[i] { index } else { winner[i] }),
         )
+    }
+
+    #[inline(always)]
+    fn select(self, value: [f32; 4], winner: [u8; 4], index: u8) -> [f32; 4] {
+        std::array::from_fn(|i| if winner[i] == index { value[i] } else { 0.0 })
+    }
+
+    #[inline(always)]
+    unsafe fn load_index(self, source: *const u8, count: usize) -> [u8; 4] {
+        let mut bytes = [0; 4];
+        // SAFETY: the caller promises `count <= 4` readable bytes.
+        unsafe { std::ptr::copy_nonoverlapping(source, bytes.as_mut_ptr(), count) }
+        bytes
     }
 
     #[inline(always)]

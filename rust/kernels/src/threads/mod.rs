@@ -9,7 +9,7 @@ mod pool;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-pub(crate) use parts::{Parts, chunks, chunks_mut};
+pub(crate) use parts::{ChunksMut, Parts, bands_mut, chunks, chunks_mut};
 use pool::Pool;
 
 static POOL: RwLock<Option<Arc<Pool>>> = RwLock::new(None);

@@ -28,8 +28,16 @@ pub(crate) fn chunks<T: Sync>(slice: &[T], size: usize) -> Chunks<'_, T> {
 
 /// Pieces of `size` elements to write; the last may be shorter.
 pub(crate) fn chunks_mut<T: Send>(slice: &mut [T], size: usize) -> ChunksMut<'_, T> {
-    assert!(size > 0);
-    ChunksMut { start: slice.as_mut_ptr(), length: slice.len(), size, slice: PhantomData }
+    let frame = slice.len();
+    bands_mut(slice, frame, size)
+}
+
+/// Pieces to write of frames of `frame` elements each: every frame is cut into pieces of `size`,
+/// its last may be shorter.
+pub(crate) fn bands_mut<T: Send>(slice: &mut [T], frame: usize, size: usize) -> ChunksMut<'_, T> {
+    assert!(size > 0 && slice.len().is_multiple_of(frame.max(1)));
+    let (start, length) = (slice.as_mut_ptr(), slice.len());
+    ChunksMut { start, length, frame, size, slice: PhantomData }
 }
 
 pub(crate) struct Chunks<'a, T> {
@@ -54,8 +62,15 @@ unsafe impl<'a, T: Sync> Parts for Chunks<'a, T> {
 pub(crate) struct ChunksMut<'a, T> {
     start: *mut T,
     length: usize,
+    frame: usize,
     size: usize,
     slice: PhantomData<&'a mut [T]>,
+}
+
+impl<T> ChunksMut<'_, T> {
+    fn per_frame(&self) -> usize {
+        self.frame.div_ceil(self.size)
+    }
 }
 
 // SAFETY: it stands for the exclusive slice that it was made from, whose elements may be sent to
@@ -67,12 +82,13 @@ unsafe impl<'a, T: Send> Parts for ChunksMut<'a, T> {
     type Part = &'a mut [T];
 
     fn count(&self) -> usize {
-        self.length.div_ceil(self.size)
+        if self.length == 0 { 0 } else { self.length / self.frame * self.per_frame() }
     }
 
     unsafe fn part(&self, index: usize) -> &'a mut [T] {
-        let start = index * self.size;
-        let length = self.size.min(self.length - start);
+        let before = index % self.per_frame() * self.size;
+        let start = index / self.per_frame() * self.frame + before;
+        let length = self.size.min(self.frame - before);
         // SAFETY: inside the slice, whose borrow lasts for 'a; nobody else has this piece.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(start), length) }
     }

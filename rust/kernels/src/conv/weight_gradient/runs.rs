@@ -1,45 +1,24 @@
-//! Sums of scaled runs: the body of both sparse gradients.
+//! Sums of scaled runs: the body of the weight gradient.
 
-use std::cell::RefCell;
-
-use crate::scratch::{Free, lend};
 use crate::simd::{Kernel, Simd};
 
 /// Floats that must be readable behind the last run, since whole vectors are read.
-pub(crate) const SLACK: usize = 16;
+pub(super) const SLACK: usize = 16;
 
-/// A factor, and where in the source the rows that it scales start.
+/// A factor, and the pixel of the source at which the rows that it scales start.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(align(8))]
-pub(crate) struct Term {
+pub(super) struct Term {
     pub factor: f32,
-    pub source: u32,
-}
-
-thread_local! {
-    static TERMS: Free<Term> = const { RefCell::new(Vec::new()) };
-    static LENGTHS: Free<usize> = const { RefCell::new(Vec::new()) };
-}
-
-/// Lends `count` lists for up to `capacity` terms each, one behind the other, and their lengths,
-/// all zero.
-pub(crate) fn lists<R>(
-    count: usize,
-    capacity: usize,
-    body: impl FnOnce(&mut [Term], &mut [usize]) -> R,
-) -> R {
-    lend(&TERMS, count * capacity, |terms| {
-        lend(&LENGTHS, count, |lengths| {
-            lengths.fill(0);
-            body(terms, lengths)
-        })
-    })
+    pub pixel: u32,
 }
 
 /// Adds to each of the `rows` runs of `target` the sum over all terms of factor times the run of
 /// `source` that lies there.
-pub(crate) struct Runs<'a> {
+pub(super) struct Runs<'a> {
     pub terms: &'a [Term],
+    /// Floats of a pixel.
+    pub pixel: usize,
     pub rows: usize,
     /// Floats in a run.
     pub run: usize,
@@ -103,12 +82,13 @@ impl Runs<'_> {
             let source = self.source.as_ptr().add(row * self.source_row + start);
             let mut sums = [[simd.splat(0.0); VECTORS]; ROWS];
             for term in self.terms {
+                let start = term.pixel as usize * self.pixel;
                 debug_assert!(
-                    term.source as usize + (self.rows - 1) * self.source_row + self.run + SLACK
+                    start + (self.rows - 1) * self.source_row + self.run + SLACK
                         <= self.source.len()
                 );
                 let factor = simd.splat(term.factor);
-                let source = source.add(term.source as usize);
+                let source = source.add(start);
                 for (r, sums) in sums.iter_mut().enumerate() {
                     for (v, sum) in sums.iter_mut().enumerate() {
                         let lanes = simd.load(source.add(r * self.source_row + v * S::LANES));

@@ -5,70 +5,63 @@
 //! windows are read in place from a padded copy of the image, as in `general`, and each sum has
 //! the same terms in the same order.
 
-use ndarray::{ArrayView1, ArrayView4, ArrayViewMut4};
-
-use super::padded::{image_size, pad, padded_row, padded_size};
-use crate::error::Result;
+use super::bands::Bands;
+use super::block::OFF;
+use super::padded::{image_size, pad_rows, padded_row};
 use crate::geometry::BlockGeometry;
 use crate::pixel::Pixel;
 use crate::scratch;
 use crate::simd::{Kernel, Simd, dispatch, load, store};
-use crate::threads::{chunks, chunks_mut, for_each};
-use crate::view::{batch_of, slice, slice_mut};
+use crate::threads::for_each;
 
-/// `out` is the ReLU of the largest of each 2x2 windows of the convolution of `x`, `winners` the
-/// place of that largest: `2 * row + column`, the first of equals. NaN beats every number.
-///
-/// `x` is (batch, height, width, in_channels), `weight` (kernel_h, kernel_w, in_channels,
-/// out_channels), `bias` (out_channels), `out` and `winners` (batch, pooled_height, pooled_width,
-/// out_channels).
-///
-/// # Errors
-/// An array whose shape is not that of the geometry.
-pub fn conv_pool_relu<T: Pixel>(
+/// Pooled rows of a band: their share of the image stays in the first-level cache.
+const ROWS: usize = 8;
+
+/// As [`super::conv_pool_relu`]; the slices have the shapes of the geometry.
+pub(super) fn conv_pool_relu<T: Pixel>(
     geometry: &BlockGeometry,
-    x: ArrayView4<T>,
-    weight: ArrayView4<f32>,
-    bias: ArrayView1<f32>,
-    mut out: ArrayViewMut4<f32>,
-    mut winners: ArrayViewMut4<u8>,
-) -> Result<()> {
+    x: &[T],
+    weight: &[f32],
+    bias: &[f32],
+    out: &mut [f32],
+    winners: &mut [u8],
+) {
     let BlockGeometry { conv, pool } = geometry;
-    let batch = x.shape()[0];
-    let x = slice("x", &x, &batch_of(batch, conv.input_shape()))?;
-    let weight = slice("weight", &weight, &conv.weight_shape())?;
-    let bias = slice("bias", &bias, &[conv.out_channels])?;
-    let out = slice_mut("out", &mut out, &batch_of(batch, pool.output_shape()))?;
-    let winners = slice_mut("winners", &mut winners, &batch_of(batch, pool.output_shape()))?;
-
-    let output = image_size(pool.output_shape());
-    let images = chunks(x, image_size(conv.input_shape()));
-    let images = (images, chunks_mut(out, output), chunks_mut(winners, output));
-    for_each(images, |_, (image, out, winners)| {
-        scratch::with(padded_size(conv), |padded| {
-            pad(conv, image, padded);
-            let padded = &*padded;
-            dispatch(Image { geometry, padded, weight, bias, out, winners });
+    let input = image_size(conv.input_shape());
+    let bands = Bands::new(pool, x.len() / input, ROWS);
+    for_each((bands.cut(out), bands.cut(winners)), |index, (out, winners)| {
+        let band = bands.band(index);
+        let images = x[band.image * input..].chunks_exact(input);
+        let size = band.rows * pool.width.output * conv.out_channels;
+        let outputs = out.chunks_exact_mut(size).zip(winners.chunks_exact_mut(size));
+        let (top, rows) = (2 * band.top, 2 * band.rows);
+        scratch::with((rows + conv.height.window - 1) * padded_row(conv), |padded| {
+            for (image, (out, winners)) in images.zip(outputs) {
+                let padded = &mut *padded;
+                dispatch(Rows { geometry, image, top, padded, weight, bias, out, winners });
+            }
         });
     });
-    Ok(())
 }
 
-/// One padded image and the place of its result.
-struct Image<'a> {
+/// The part of one image from output row `top` of the convolution on, and the place of its result.
+struct Rows<'a, T> {
     geometry: &'a BlockGeometry,
-    padded: &'a [f32],
+    image: &'a [T],
+    top: usize,
+    padded: &'a mut [f32],
     weight: &'a [f32],
     bias: &'a [f32],
     out: &'a mut [f32],
     winners: &'a mut [u8],
 }
 
-impl Kernel for Image<'_> {
+impl<T: Pixel> Kernel for Rows<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(mut self, simd: S) {
+        pad_rows(&self.geometry.conv, self.image, self.top, self.padded);
         // Pooled pixels by vectors of channels in a tile, four sums each: 16 of 32 registers
         // (AVX-512), 12 of 16 (AVX2), 8 of 16 (SSE, NEON).
         let channels = self.geometry.conv.out_channels;
@@ -93,7 +86,7 @@ impl Kernel for Image<'_> {
     }
 }
 
-impl Image<'_> {
+impl<T: Pixel> Rows<'_, T> {
     /// All pixels of `NV` vectors of channels from `channel` on.
     #[inline(always)]
     fn panel<S: Simd, const POOLED: usize, const NV: usize, const PARTIAL: bool>(
@@ -101,8 +94,8 @@ impl Image<'_> {
         simd: S,
         channel: usize,
     ) {
-        let [height, width, _] = self.geometry.pool.output_shape();
-        for y in 0..height {
+        let [_, width, channels] = self.geometry.pool.output_shape();
+        for y in 0..self.out.len() / (width * channels) {
             let mut x = 0;
             while width - x >= POOLED {
                 self.tile::<S, POOLED, NV, PARTIAL>(simd, y, x, channel);
@@ -132,8 +125,8 @@ impl Image<'_> {
         let pixel = conv.in_channels;
         let run = conv.width.window * pixel;
 
-        // SAFETY: (y, x + POOLED - 1) is inside the pooled image, so its four windows are inside
-        // `padded`, which holds every window of the convolution; `weight`, `bias`, `out` and
+        // SAFETY: (y, x + POOLED - 1) is inside the pooled rows of `out`, so its four windows are
+        // inside `padded`, which holds every window of those rows; `weight`, `bias`, `out` and
         // `winners` have the shapes of the geometry, and `NV` vectors of channels from `channel`
         // on are inside them unless PARTIAL, where `count < LANES` channels are.
         unsafe {
@@ -179,7 +172,8 @@ impl Image<'_> {
                     }
                     let at = start + v * S::LANES;
                     let out = self.out.as_mut_ptr().add(at);
-                    store::<S, PARTIAL>(simd, count, out, simd.relu(best));
+                    let (value, winner) = simd.relu(best, winner, OFF);
+                    store::<S, PARTIAL>(simd, count, out, value);
                     let indices = if PARTIAL { count } else { S::LANES };
                     simd.store_index(self.winners.as_mut_ptr().add(at), indices, winner);
                 }

@@ -1,0 +1,60 @@
+//! How the block forward deals the pooled rows of a batch out to the threads.
+
+use crate::geometry::PoolGeometry;
+use crate::threads::{self, ChunksMut, bands_mut};
+
+/// The cut of a batch into bands: some pooled rows of one image, or some whole images.
+pub(super) struct Bands {
+    height: usize,
+    /// Elements of a pooled row.
+    row: usize,
+    batch: usize,
+    images: usize,
+    rows: usize,
+}
+
+/// What one turn works on: `rows` pooled rows from `top` on, in each of `images` images from
+/// `image` on.
+pub(super) struct Band {
+    pub image: usize,
+    pub images: usize,
+    pub top: usize,
+    pub rows: usize,
+}
+
+impl Bands {
+    /// Bands of about `rows` pooled rows; fewer where threads would go without work.
+    pub fn new(pool: &PoolGeometry, batch: usize, rows: usize) -> Self {
+        let [height, width, channels] = pool.output_shape();
+        let fair = batch.div_ceil(threads::threads().unwrap_or(1)).max(1);
+        let images = (rows / height).clamp(1, fair);
+        Self { height, row: width * channels, batch, images, rows: rows.min(height) }
+    }
+
+    /// The output of the batch, cut into bands.
+    pub fn cut<'a, T: Send>(&self, out: &'a mut [T]) -> ChunksMut<'a, T> {
+        if self.images > 1 {
+            let size = out.len() / self.batch * self.images;
+            return bands_mut(out, self.batch * self.height * self.row, size);
+        }
+        bands_mut(out, self.height * self.row, self.rows * self.row)
+    }
+
+    /// The band of a turn.
+    pub fn band(&self, index: usize) -> Band {
+        if self.images > 1 {
+            let image = index * self.images;
+            let images = self.images.min(self.batch - image);
+            return Band { image, images, top: 0, rows: self.height };
+        }
+        let per_image = self.height.div_ceil(self.rows);
+        let top = index % per_image * self.rows;
+        let rows = self.rows.min(self.height - top);
+        Band { image: index / per_image, images: 1, top, rows }
+    }
+
+    /// The most images that a band has, and the most rows of each.
+    pub fn largest(&self) -> (usize, usize) {
+        (self.images, self.rows)
+    }
+}
