@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _Floats = NDArray[np.float32]
+_Gradient = _Floats | tuple[_Floats, _Floats]
 _Padding = str | tuple[int, int, int, int]
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "conv_pool_relu",
     "dense",
     "dense_backward",
+    "dense_weight_gradient",
     "finite_range",
     "get_num_threads",
     "global_avg_pool2d",
@@ -123,13 +125,9 @@ def global_avg_pool2d(x: _Floats, out: _Floats) -> None: ...
 def global_avg_pool2d_backward(grad: _Floats, dx: _Floats) -> None: ...
 def dense(x: _Floats, weight: _Floats, bias: _Floats | None, out: _Floats) -> None: ...
 def dense_backward(
-    grad: _Floats,
-    x: _Floats,
-    weight: _Floats,
-    dx: _Floats | None,
-    dweight: _Floats,
-    dbias: _Floats,
+    grad: _Floats, weight: _Floats, dx: _Floats | None, dbias: _Floats
 ) -> None: ...
+def dense_weight_gradient(grad: _Floats, x: _Floats, dweight: _Floats) -> None: ...
 def relu(x: _Floats) -> None: ...
 def relu_backward(grad: _Floats, y: _Floats) -> None: ...
 def sigmoid(x: _Floats) -> None: ...
@@ -138,17 +136,17 @@ def sigmoid_cross_entropy_backward(
     logits: _Floats, targets: _Floats, scale: float, dlogits: _Floats
 ) -> None: ...
 def finite_range(x: _Floats) -> tuple[float, float] | None: ...
-def sgd_update(parameter: _Floats, gradient: _Floats, learning_rate: float) -> None: ...
+def sgd_update(parameter: _Floats, gradient: _Gradient, learning_rate: float) -> None: ...
 def momentum_update(
     parameter: _Floats,
-    gradient: _Floats,
+    gradient: _Gradient,
     velocity: _Floats,
     learning_rate: float,
     momentum: float,
 ) -> None: ...
 def adam_update(
     parameter: _Floats,
-    gradient: _Floats,
+    gradient: _Gradient,
     first_moment: _Floats,
     second_moment: _Floats,
     step: int,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ferrocnn import _kernels
 from ferrocnn._kernels import BlockGeometry
+from ferrocnn.gradients import Gradient
 
 Floats = NDArray[np.float32]
 
@@ -53,7 +54,6 @@ class Layer(ABC):
         self.name = name
         self.weight = weight
         self.bias = np.zeros(weight.shape[-1], np.float32)
-        self.dweight = np.zeros_like(self.weight)
         self.dbias = np.zeros_like(self.bias)
         self._buffers = Buffers()
         self.forget()
@@ -62,8 +62,8 @@ class Layer(ABC):
         """Return the live parameters by name."""
         return {f"{self.name}.weight": self.weight, f"{self.name}.bias": self.bias}
 
-    def gradients(self) -> dict[str, Floats]:
-        """Return the live gradients, under the names of their parameters."""
+    def gradients(self) -> dict[str, Gradient]:
+        """Return the gradients, under the names of their parameters."""
         return {f"{self.name}.weight": self.dweight, f"{self.name}.bias": self.dbias}
 
     def forget(self) -> None:
@@ -100,6 +100,7 @@ class ConvBlock(Layer):
         self.kind = f"conv {size}x{size} {padding} -> max pool 2x2 -> ReLU"
         channels = input_shape[2]
         super().__init__(name, _normal((size, size, channels, filters), _CONV_VARIANCE, generator))
+        self.dweight = np.zeros_like(self.weight)
         height, width, _ = self._geometry.conv_output_shape
         self.multiply_adds = height * width * self.weight.size
 
@@ -141,10 +142,10 @@ class Dense(Layer):
         relu: bool,
     ) -> None:
         features = int(np.prod(input_shape))
+        self.output_shape = (units,)
         super().__init__(name, _normal((features, units), _DENSE_VARIANCE, generator))
         self._input_shape = input_shape
         self._relu = relu
-        self.output_shape = (units,)
         self.kind = "dense -> ReLU" if relu else "dense"
         self.multiply_adds = features * units
 
@@ -163,10 +164,20 @@ class Dense(Layer):
         count = grad.shape[0]
         if self._relu:
             _kernels.relu_backward(grad, self._y)
+        self._grad = grad
         dx = self._buffers.get("dx", count, self._input_shape) if need_dx else None
         flat = None if dx is None else dx.reshape(count, -1)
-        _kernels.dense_backward(grad, self._x, self.weight, flat, self.dweight, self.dbias)
+        _kernels.dense_backward(grad, self.weight, flat, self.dbias)
         return dx
+
+    def gradients(self) -> dict[str, Gradient]:
+        """Return the gradients; that of the weights as a product, valid until the next forward."""
+        return {f"{self.name}.weight": (self._x, self._grad), f"{self.name}.bias": self.dbias}
+
+    def forget(self) -> None:
+        """Let go of the last input and gradient."""
+        super().forget()
+        self._grad: Floats = np.empty((0, *self.output_shape), np.float32)
 
 
 def _normal(

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ferrocnn import checkpoint, summary
-from ferrocnn._kernels import finite_range
 from ferrocnn.architecture import build_layers, check_architecture
 from ferrocnn.checks import Images, check_fraction, check_images, check_int, check_labels
 from ferrocnn.errors import DivergedError
+from ferrocnn.gradients import Gradient, as_array, is_finite
 from ferrocnn.losses import SigmoidCrossEntropy
 from ferrocnn.optimizers import SGD, Optimizer
 from ferrocnn.turns import Turn
@@ -174,7 +174,9 @@ class CNN:
         labels = check_labels(y, images.shape[0])
         with self._turn:
             loss, _ = self._backward(images, labels)
-            return loss, {name: g.copy() for name, g in self._gradients().items()}
+            gradients = {name: as_array(g) for name, g in self._gradients().items()}
+            self._forget()
+        return loss, gradients
 
     def backward(self, X: ArrayLike, y: ArrayLike, learning_rate: float = 0.001) -> float:
         """Do one step of gradient descent on the mean binary cross-entropy; return the loss.
@@ -195,12 +197,14 @@ class CNN:
         with self._turn:
             loss, correct = self._backward(X, y)
             gradients = self._gradients()
-            if not np.isfinite(loss) or any(finite_range(g) is None for g in gradients.values()):
+            if not np.isfinite(loss) or not all(map(is_finite, gradients.values())):
+                self._forget()
                 raise DivergedError(
                     f"learning_rate: expected a finite loss and gradient, got loss {loss} with "
                     f"rate {optimizer.learning_rate:g}; try {optimizer.learning_rate / 10:g}"
                 )
             optimizer.step(self.parameters(), gradients)
+            self._forget()
         return loss, correct
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -234,14 +238,13 @@ class CNN:
         for layer in reversed(self.layers):
             assert grad is not None
             grad = layer.backward(grad, need_dx=layer is not self.layers[0])
-        self._forget()
         return loss, correct
 
     def _forget(self) -> None:
         for layer in self.layers:
             layer.forget()
 
-    def _gradients(self) -> dict[str, Floats]:
+    def _gradients(self) -> dict[str, Gradient]:
         return {name: g for layer in self.layers for name, g in layer.gradients().items()}
 
     def _prepare(self, pictures: Sequence[Any]) -> NDArray[np.uint8]:

@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 from ferrocnn import _kernels
 from ferrocnn.checks import check_decay, check_positive_float
+from ferrocnn.gradients import Gradient
 
 _Arrays = Mapping[str, NDArray[np.float32]]
+_Gradients = Mapping[str, Gradient]
 
 
 class Optimizer(ABC):
@@ -22,7 +24,7 @@ class Optimizer(ABC):
         self.learning_rate = check_positive_float("learning_rate", learning_rate)
 
     @abstractmethod
-    def step(self, parameters: _Arrays, gradients: _Arrays) -> None:
+    def step(self, parameters: _Arrays, gradients: _Gradients) -> None:
         """Update every parameter in place from the gradient of the same name."""
 
 
@@ -31,7 +33,7 @@ class SGD(Optimizer):
 
     name = "sgd"
 
-    def step(self, parameters: _Arrays, gradients: _Arrays) -> None:
+    def step(self, parameters: _Arrays, gradients: _Gradients) -> None:
         """Update every parameter in place from the gradient of the same name."""
         for name, parameter in parameters.items():
             _kernels.sgd_update(parameter, gradients[name], self.learning_rate)
@@ -50,7 +52,7 @@ class Momentum(Optimizer):
         self.momentum = check_decay("momentum", momentum)
         self._velocity: dict[str, NDArray[np.float32]] = {}
 
-    def step(self, parameters: _Arrays, gradients: _Arrays) -> None:
+    def step(self, parameters: _Arrays, gradients: _Gradients) -> None:
         """Update every parameter in place from the gradient of the same name."""
         _prepare(self._velocity, parameters)
         for name, parameter in parameters.items():
@@ -83,7 +85,7 @@ class Adam(Optimizer):
         self._first: dict[str, NDArray[np.float32]] = {}
         self._second: dict[str, NDArray[np.float32]] = {}
 
-    def step(self, parameters: _Arrays, gradients: _Arrays) -> None:
+    def step(self, parameters: _Arrays, gradients: _Gradients) -> None:
         """Update every parameter in place from the gradient of the same name."""
         _prepare(self._first, parameters)
         _prepare(self._second, parameters)

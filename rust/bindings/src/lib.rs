@@ -21,8 +21,8 @@ mod _kernels {
     #[pymodule_export]
     use super::ops::{
         avg_pool2d, avg_pool2d_backward, conv2d, conv2d_backward, dense, dense_backward,
-        finite_range, global_avg_pool2d, global_avg_pool2d_backward, max_pool2d,
-        max_pool2d_backward, relu, relu_backward, sigmoid, sigmoid_cross_entropy,
+        dense_weight_gradient, finite_range, global_avg_pool2d, global_avg_pool2d_backward,
+        max_pool2d, max_pool2d_backward, relu, relu_backward, sigmoid, sigmoid_cross_entropy,
         sigmoid_cross_entropy_backward,
     };
     #[pymodule_export]

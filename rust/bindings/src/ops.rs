@@ -178,23 +178,32 @@ pub fn dense(
 }
 
 #[pyfunction]
-#[allow(clippy::too_many_arguments, reason = "the arrays of one layer's backward pass")]
 pub fn dense_backward(
     py: Python<'_>,
     grad: Array<'_, f32, Ix2>,
-    x: Array<'_, f32, Ix2>,
     weight: Array<'_, f32, Ix2>,
     dx: Option<Array<'_, f32, Ix2>>,
-    dweight: Array<'_, f32, Ix2>,
     dbias: Array<'_, f32, Ix1>,
 ) -> PyResult<()> {
-    let (grad, x, weight) = (read("grad", &grad)?, read("x", &x)?, read("weight", &weight)?);
+    let (grad, weight) = (read("grad", &grad)?, read("weight", &weight)?);
     let mut dx = dx.map(|dx| write("dx", &dx)).transpose()?;
-    let (mut dweight, mut dbias) = (write("dweight", &dweight)?, write("dbias", &dbias)?);
-    let (grad, x, weight) = (grad.as_array(), x.as_array(), weight.as_array());
+    let mut dbias = write("dbias", &dbias)?;
+    let (grad, weight, dbias) = (grad.as_array(), weight.as_array(), dbias.as_array_mut());
     let dx = dx.as_mut().map(|dx| dx.as_array_mut());
-    let (dweight, dbias) = (dweight.as_array_mut(), dbias.as_array_mut());
-    run(py, || affine::dense_backward(grad, x, weight, dx, dweight, dbias))
+    run(py, || affine::dense_backward(grad, weight, dx, dbias))
+}
+
+#[pyfunction]
+pub fn dense_weight_gradient(
+    py: Python<'_>,
+    grad: Array<'_, f32, Ix2>,
+    x: Array<'_, f32, Ix2>,
+    dweight: Array<'_, f32, Ix2>,
+) -> PyResult<()> {
+    let (grad, x, mut dweight) =
+        (read("grad", &grad)?, read("x", &x)?, write("dweight", &dweight)?);
+    let (grad, x, dweight) = (grad.as_array(), x.as_array(), dweight.as_array_mut());
+    run(py, || affine::dense_weight_gradient(grad, x, dweight))
 }
 
 #[pyfunction]

@@ -1,38 +1,70 @@
 //! Optimiser updates, in place.
 
-use ferrocnn_kernels::optimizer;
+use ferrocnn_kernels::dense::dense_update;
+use ferrocnn_kernels::optimizer::{Adam, Rule, update};
+use ndarray::Ix2;
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
-use crate::arrays::{Flat, elements, elements_mut, read, run, write};
+use crate::arrays::{Array, Flat, elements, elements_mut, read, run, write};
+
+/// A gradient: an array, or the pair (x, grad) whose product `x^T grad` it is.
+#[derive(FromPyObject)]
+pub enum Gradient<'py> {
+    Product(Array<'py, f32, Ix2>, Array<'py, f32, Ix2>),
+    Array(Flat<'py>),
+}
+
+/// One step of `rule`, for either kind of gradient.
+fn step(
+    py: Python<'_>,
+    parameter: &Flat<'_>,
+    gradient: &Gradient<'_>,
+    rule: Rule<&mut [f32]>,
+) -> PyResult<()> {
+    match gradient {
+        Gradient::Array(gradient) => {
+            let (mut parameter, gradient) =
+                (write("parameter", parameter)?, read("gradient", gradient)?);
+            let parameter = elements_mut("parameter", &mut parameter)?;
+            let gradient = elements("gradient", &gradient)?;
+            run(py, || update(parameter, gradient, rule))
+        }
+        Gradient::Product(x, grad) => {
+            let (x, grad) = (read("gradient", x)?, read("gradient", grad)?);
+            let weight = parameter.cast::<numpy::PyArray2<f32>>();
+            let weight = weight.map_err(|_| {
+                PyTypeError::new_err("parameter: expected a matrix, as its gradient is a product")
+            })?;
+            let mut weight = write("parameter", weight)?;
+            let (x, grad, weight) = (x.as_array(), grad.as_array(), weight.as_array_mut());
+            run(py, || dense_update(grad, x, weight, rule))
+        }
+    }
+}
 
 #[pyfunction]
 pub fn sgd_update(
     py: Python<'_>,
     parameter: Flat<'_>,
-    gradient: Flat<'_>,
+    gradient: Gradient<'_>,
     learning_rate: f32,
 ) -> PyResult<()> {
-    let (mut parameter, gradient) = (write("parameter", &parameter)?, read("gradient", &gradient)?);
-    let parameter = elements_mut("parameter", &mut parameter)?;
-    let gradient = elements("gradient", &gradient)?;
-    run(py, || optimizer::sgd(parameter, gradient, learning_rate))
+    step(py, &parameter, &gradient, Rule::Sgd { learning_rate })
 }
 
 #[pyfunction]
 pub fn momentum_update(
     py: Python<'_>,
     parameter: Flat<'_>,
-    gradient: Flat<'_>,
+    gradient: Gradient<'_>,
     velocity: Flat<'_>,
     learning_rate: f32,
     momentum: f32,
 ) -> PyResult<()> {
-    let (mut parameter, gradient) = (write("parameter", &parameter)?, read("gradient", &gradient)?);
     let mut velocity = write("velocity", &velocity)?;
-    let parameter = elements_mut("parameter", &mut parameter)?;
-    let gradient = elements("gradient", &gradient)?;
     let velocity = elements_mut("velocity", &mut velocity)?;
-    run(py, || optimizer::momentum(parameter, gradient, velocity, learning_rate, momentum))
+    step(py, &parameter, &gradient, Rule::Momentum { learning_rate, momentum, velocity })
 }
 
 #[pyfunction]
@@ -40,7 +72,7 @@ pub fn momentum_update(
 pub fn adam_update(
     py: Python<'_>,
     parameter: Flat<'_>,
-    gradient: Flat<'_>,
+    gradient: Gradient<'_>,
     first_moment: Flat<'_>,
     second_moment: Flat<'_>,
     step: u64,
@@ -49,13 +81,11 @@ pub fn adam_update(
     beta2: f64,
     epsilon: f64,
 ) -> PyResult<()> {
-    let (mut parameter, gradient) = (write("parameter", &parameter)?, read("gradient", &gradient)?);
     let mut first = write("first_moment", &first_moment)?;
     let mut second = write("second_moment", &second_moment)?;
-    let parameter = elements_mut("parameter", &mut parameter)?;
-    let gradient = elements("gradient", &gradient)?;
-    let first = elements_mut("first_moment", &mut first)?;
-    let second = elements_mut("second_moment", &mut second)?;
-    let constants = optimizer::Adam { learning_rate, beta1, beta2, epsilon };
-    run(py, || optimizer::adam(parameter, gradient, first, second, step, constants))
+    let first_moment = elements_mut("first_moment", &mut first)?;
+    let second_moment = elements_mut("second_moment", &mut second)?;
+    let constants = Adam::new(step, learning_rate, (beta1, beta2), epsilon);
+    let rule = Rule::Adam { constants, first_moment, second_moment };
+    self::step(py, &parameter, &gradient, rule)
 }

@@ -10,6 +10,7 @@
 //! an element are added in the order of (r, k) whatever the tile and the lanes.
 
 use crate::simd::{Kernel, Simd, dispatch, load, store};
+use crate::threads::TileMut;
 
 /// The left operand: element (m, r, k) is `data[m * row + r * run + k * step]`.
 pub(crate) struct Left<'a> {
@@ -30,33 +31,33 @@ pub(crate) enum Start<'a> {
 
 /// A product to compute; see the module.
 pub(crate) struct Product<'a> {
-    pub rows: usize,
-    pub columns: usize,
     pub runs: usize,
     pub run_length: usize,
     pub left: Left<'a>,
-    /// `runs * run_length` rows of `columns`, contiguous.
+    /// `runs * run_length` rows of at least `columns`, `right_row` apart.
     pub right: &'a [f32],
+    pub right_row: usize,
     pub start: Start<'a>,
-    /// Element (m, n) is `out[m * out_row + n]`.
-    pub out: &'a mut [f32],
-    pub out_row: usize,
+    pub out: TileMut<'a, f32>,
 }
 
 impl Product<'_> {
     /// Computes with the instruction set in force.
     pub fn compute(self) {
-        if self.rows == 0 || self.columns == 0 {
+        let (rows, columns) = (self.out.rows(), self.out.columns());
+        if rows == 0 || columns == 0 {
             return;
         }
         let Left { data, row, run, step } = self.left;
         assert!(self.runs > 0 && self.run_length > 0);
-        let last = (self.rows - 1) * row + (self.runs - 1) * run + (self.run_length - 1) * step;
+        let last = (rows - 1) * row + (self.runs - 1) * run + (self.run_length - 1) * step;
         assert!(last < data.len());
-        assert_eq!(self.right.len(), self.runs * self.run_length * self.columns);
-        assert!((self.rows - 1) * self.out_row + self.columns <= self.out.len());
+        let depth = self.runs * self.run_length;
+        assert!(
+            columns <= self.right_row && (depth - 1) * self.right_row + columns <= self.right.len()
+        );
         if let Start::Bias(bias) = self.start {
-            assert_eq!(bias.len(), self.columns);
+            assert_eq!(bias.len(), columns);
         }
         dispatch(self);
     }
@@ -82,8 +83,8 @@ impl Product<'_> {
     #[inline(always)]
     fn cover<S: Simd, const MR: usize>(mut self, simd: S) {
         let mut column = 0;
-        while column < self.columns {
-            let left = self.columns - column;
+        while column < self.out.columns() {
+            let left = self.out.columns() - column;
             if left >= 2 * S::LANES {
                 self.column_of_tiles::<S, MR, 2, false>(simd, column);
                 column += 2 * S::LANES;
@@ -92,7 +93,7 @@ impl Product<'_> {
                 column += S::LANES;
             } else {
                 self.column_of_tiles::<S, MR, 1, true>(simd, column);
-                column = self.columns;
+                column += left;
             }
         }
     }
@@ -104,15 +105,16 @@ impl Product<'_> {
         column: usize,
     ) {
         let mut row = 0;
-        while self.rows - row >= MR {
+        let rows = self.out.rows();
+        while rows - row >= MR {
             self.tile::<S, MR, NV, PARTIAL>(simd, row, column);
             row += MR;
         }
-        while self.rows - row >= 2 {
+        while rows - row >= 2 {
             self.tile::<S, 2, NV, PARTIAL>(simd, row, column);
             row += 2;
         }
-        if row < self.rows {
+        if row < rows {
             self.tile::<S, 1, NV, PARTIAL>(simd, row, column);
         }
     }
@@ -126,11 +128,12 @@ impl Product<'_> {
         row: usize,
         column: usize,
     ) {
-        let count = self.columns - column;
+        let count = self.out.columns() - column;
+        let out_row = self.out.stride();
         // SAFETY: `compute` checked that the furthest element of each operand is inside its
         // slice; rows below `rows` and columns below `columns` are all that is addressed.
         unsafe {
-            let out = self.out.as_mut_ptr().add(row * self.out_row + column);
+            let out = self.out.as_mut_ptr().add(row * out_row + column);
             let mut sums = [[simd.splat(0.0); NV]; MR];
             match self.start {
                 Start::Zero => {}
@@ -152,7 +155,7 @@ impl Product<'_> {
                             *lanes = load::<S, PARTIAL>(
                                 simd,
                                 count,
-                                out.add(m * self.out_row + v * S::LANES),
+                                out.add(m * out_row + v * S::LANES),
                             );
                         }
                     }
@@ -175,18 +178,13 @@ impl Product<'_> {
                         }
                     }
                     left = left.wrapping_add(step);
-                    right = right.wrapping_add(self.columns);
+                    right = right.wrapping_add(self.right_row);
                 }
             }
 
             for (m, sum) in sums.iter().enumerate() {
                 for (v, &lanes) in sum.iter().enumerate() {
-                    store::<S, PARTIAL>(
-                        simd,
-                        count,
-                        out.add(m * self.out_row + v * S::LANES),
-                        lanes,
-                    );
+                    store::<S, PARTIAL>(simd, count, out.add(m * out_row + v * S::LANES), lanes);
                 }
             }
         }

@@ -17,7 +17,7 @@ use crate::matmul::{Left, Product, Start};
 use crate::pixel::Pixel;
 use crate::scratch;
 use crate::sums::{add, in_groups, total};
-use crate::threads::{chunks, chunks_mut, for_each};
+use crate::threads::{TileMut, chunks, chunks_mut, for_each};
 use crate::view::{batch_of, slice, slice_mut};
 
 /// `out[i, y, x, :] = bias + sum over (a, b, c) of x[i, y*sh + a - top, x*sw + b - left, c] *
@@ -133,8 +133,6 @@ fn add_weight_gradient<T: Pixel>(g: &ConvGeometry, grad: &[f32], image: &[T], dw
         let run = g.width.window * g.in_channels;
         for (a, dweight) in dweight.chunks_exact_mut(run * g.out_channels).enumerate() {
             Product {
-                rows: run,
-                columns: g.out_channels,
                 runs: g.height.output,
                 run_length: g.width.output,
                 left: Left {
@@ -144,9 +142,9 @@ fn add_weight_gradient<T: Pixel>(g: &ConvGeometry, grad: &[f32], image: &[T], dw
                     step: g.width.stride * g.in_channels,
                 },
                 right: grad,
+                right_row: g.out_channels,
                 start: Start::Out,
-                out: dweight,
-                out_row: g.out_channels,
+                out: TileMut::new(dweight, g.out_channels),
             }
             .compute();
         }
@@ -204,15 +202,13 @@ fn correlate<'a>(
     for (y, out) in out.chunks_exact_mut(width * channels).enumerate() {
         let windows = windows_of(y);
         Product {
-            rows: width,
-            columns: channels,
             runs: windows.kernel.0,
             run_length: windows.kernel.1,
             left: Left { data: windows.padded, row: windows.pixel, run: windows.row, step: 1 },
             right: windows.weight,
+            right_row: channels,
             start: windows.bias.map_or(Start::Zero, Start::Bias),
-            out,
-            out_row: channels,
+            out: TileMut::new(out, channels),
         }
         .compute();
     }

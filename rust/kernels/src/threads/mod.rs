@@ -9,7 +9,7 @@ mod pool;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-pub(crate) use parts::{ChunksMut, Parts, bands_mut, chunks, chunks_mut};
+pub(crate) use parts::{ChunksMut, Parts, TileMut, bands_mut, chunks, chunks_mut, tiles_mut};
 use pool::Pool;
 
 static POOL: RwLock<Option<Arc<Pool>>> = RwLock::new(None);
@@ -49,7 +49,7 @@ pub fn threads() -> Result<usize, String> {
 
 /// Calls `body` with the index and the part of every turn, on all threads, in no fixed order.
 pub(crate) fn for_each<P: Parts>(parts: P, body: impl Fn(usize, P::Part) + Sync) {
-    let count = parts.count();
+    let count = parts.count().unwrap_or(0);
     current().for_each(count, &|index| {
         // SAFETY: the pool takes each index below the count once.
         body(index, unsafe { parts.part(index) });

@@ -10,13 +10,13 @@ pub(crate) unsafe trait Parts: Sync {
     /// What a turn gets.
     type Part;
 
-    /// The number of turns.
-    fn count(&self) -> usize;
+    /// The number of turns; `None` where it serves any number.
+    fn count(&self) -> Option<usize>;
 
     /// The part of one turn.
     ///
     /// # Safety
-    /// `index < self.count()`, and no part of that index is in use.
+    /// `index` is below the count, and no part of that index is in use.
     unsafe fn part(&self, index: usize) -> Self::Part;
 }
 
@@ -49,8 +49,8 @@ pub(crate) struct Chunks<'a, T> {
 unsafe impl<'a, T: Sync> Parts for Chunks<'a, T> {
     type Part = &'a [T];
 
-    fn count(&self) -> usize {
-        self.slice.len().div_ceil(self.size)
+    fn count(&self) -> Option<usize> {
+        Some(self.slice.len().div_ceil(self.size))
     }
 
     unsafe fn part(&self, index: usize) -> &'a [T] {
@@ -81,8 +81,8 @@ unsafe impl<T: Send> Sync for ChunksMut<'_, T> {}
 unsafe impl<'a, T: Send> Parts for ChunksMut<'a, T> {
     type Part = &'a mut [T];
 
-    fn count(&self) -> usize {
-        if self.length == 0 { 0 } else { self.length / self.frame * self.per_frame() }
+    fn count(&self) -> Option<usize> {
+        Some(if self.length == 0 { 0 } else { self.length / self.frame * self.per_frame() })
     }
 
     unsafe fn part(&self, index: usize) -> &'a mut [T] {
@@ -94,16 +94,114 @@ unsafe impl<'a, T: Send> Parts for ChunksMut<'a, T> {
     }
 }
 
+/// Rectangles to write of a matrix whose rows are `row` elements long: `rows` by `columns`, those
+/// at the edges smaller, one row of rectangles after the other.
+pub(crate) fn tiles_mut<T: Send>(
+    slice: &mut [T],
+    row: usize,
+    rows: usize,
+    columns: usize,
+) -> TilesMut<'_, T> {
+    assert!(rows > 0 && columns > 0 && slice.len().is_multiple_of(row));
+    TilesMut { whole: TileMut::new(slice, row), rows, columns }
+}
+
+/// A rectangle of a matrix, to write.
+pub(crate) struct TileMut<'a, T> {
+    start: *mut T,
+    stride: usize,
+    rows: usize,
+    columns: usize,
+    matrix: PhantomData<&'a mut [T]>,
+}
+
+impl<'a, T> TileMut<'a, T> {
+    /// A whole matrix, whose rows are `columns` long.
+    pub fn new(slice: &'a mut [T], columns: usize) -> Self {
+        let (rows, start) = (slice.len() / columns, slice.as_mut_ptr());
+        Self { start, stride: columns, rows, columns, matrix: PhantomData }
+    }
+
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// The same, for a shorter time.
+    pub fn reborrow(&mut self) -> TileMut<'_, T> {
+        TileMut { matrix: PhantomData, ..*self }
+    }
+
+    /// Elements from one row to the next.
+    pub fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// Of the first element; those of the rectangle may be written, and no others.
+    pub fn as_mut_ptr(&mut self) -> *mut T {
+        self.start
+    }
+
+    /// A row.
+    #[inline(always)]
+    pub fn row(&mut self, index: usize) -> &mut [T] {
+        assert!(index < self.rows);
+        // SAFETY: the row is inside the rectangle, which this value has to itself.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(index * self.stride), self.columns) }
+    }
+}
+
+pub(crate) struct TilesMut<'a, T> {
+    whole: TileMut<'a, T>,
+    rows: usize,
+    columns: usize,
+}
+
+impl<T> TilesMut<'_, T> {
+    fn per_row(&self) -> usize {
+        self.whole.columns.div_ceil(self.columns)
+    }
+}
+
+// SAFETY: as for `ChunksMut`.
+unsafe impl<T: Send> Sync for TilesMut<'_, T> {}
+
+// SAFETY: rectangles of different indices do not overlap.
+unsafe impl<'a, T: Send> Parts for TilesMut<'a, T> {
+    type Part = TileMut<'a, T>;
+
+    fn count(&self) -> Option<usize> {
+        Some(self.whole.rows.div_ceil(self.rows) * self.per_row())
+    }
+
+    unsafe fn part(&self, index: usize) -> TileMut<'a, T> {
+        let row = index / self.per_row() * self.rows;
+        let column = index % self.per_row() * self.columns;
+        TileMut {
+            // SAFETY: inside the matrix, whose borrow lasts for 'a; nobody else has this part.
+            start: unsafe { self.whole.start.add(row * self.whole.stride + column) },
+            stride: self.whole.stride,
+            rows: self.rows.min(self.whole.rows - row),
+            columns: self.columns.min(self.whole.columns - column),
+            matrix: PhantomData,
+        }
+    }
+}
+
 macro_rules! parts_of_tuples {
     ($($name:ident $field:tt),+) => {
         // SAFETY: the parts of each member do not overlap.
         unsafe impl<$($name: Parts),+> Parts for ($($name,)+) {
             type Part = ($($name::Part,)+);
 
-            fn count(&self) -> usize {
-                let counts = [$(self.$field.count()),+];
-                assert!(counts.iter().all(|&count| count == counts[0]), "{counts:?} parts");
-                counts[0]
+            fn count(&self) -> Option<usize> {
+                let mut counts = [$(self.$field.count()),+].into_iter().flatten();
+                let first = counts.next()?;
+                assert!(counts.all(|count| count == first), "parts of different numbers");
+                Some(first)
             }
 
             unsafe fn part(&self, index: usize) -> Self::Part {

@@ -1,0 +1,136 @@
+//! Dense (fully connected, affine) layers.
+
+mod forward;
+mod input_gradient;
+mod weight_gradient;
+
+use ndarray::{ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2};
+
+use crate::error::{KernelError, Result};
+use crate::optimizer::Rule;
+use crate::sums::add;
+use crate::view::{slice, slice_mut};
+
+/// `out = x weight + bias`.
+///
+/// `x` is (batch, in_features), `weight` (in_features, out_features), `bias` (out_features),
+/// `out` (batch, out_features).
+///
+/// # Errors
+/// Shapes that do not fit each other; no features.
+pub fn dense(
+    x: ArrayView2<f32>,
+    weight: ArrayView2<f32>,
+    bias: Option<ArrayView1<f32>>,
+    mut out: ArrayViewMut2<f32>,
+) -> Result<()> {
+    let (inputs, outputs) = features(&weight)?;
+    let batch = x.nrows();
+    let x = slice("x", &x, &[batch, inputs])?;
+    let weight = slice("weight", &weight, &[inputs, outputs])?;
+    let bias = match &bias {
+        Some(bias) => Some(slice("bias", bias, &[outputs])?),
+        None => None,
+    };
+    let out = slice_mut("out", &mut out, &[batch, outputs])?;
+    forward::overwrite(x, weight, bias, (inputs, outputs), out);
+    Ok(())
+}
+
+/// The gradients of [`dense`] but for that of the weights: overwrites `dx` (where asked for) and
+/// `dbias`, shaped as `x` and `bias`, from `grad`, shaped as `out`.
+///
+/// # Errors
+/// Shapes that do not fit each other; no features.
+pub fn dense_backward(
+    grad: ArrayView2<f32>,
+    weight: ArrayView2<f32>,
+    mut dx: Option<ArrayViewMut2<f32>>,
+    mut dbias: ArrayViewMut1<f32>,
+) -> Result<()> {
+    let (inputs, outputs) = features(&weight)?;
+    let batch = grad.nrows();
+    let grad = slice("grad", &grad, &[batch, outputs])?;
+    let weight = slice("weight", &weight, &[inputs, outputs])?;
+    let dbias = slice_mut("dbias", &mut dbias, &[outputs])?;
+    let dx = match &mut dx {
+        Some(dx) => Some(slice_mut("dx", dx, &[batch, inputs])?),
+        None => None,
+    };
+
+    dbias.fill(0.0);
+    for row in grad.chunks_exact(outputs) {
+        add(dbias, row);
+    }
+    if let Some(dx) = dx {
+        input_gradient::overwrite(grad, weight, (inputs, outputs), dx);
+    }
+    Ok(())
+}
+
+/// The gradient of the weights of [`dense`]: overwrites `dweight` with `x^T grad`.
+///
+/// # Errors
+/// Shapes that do not fit each other; no features.
+pub fn dense_weight_gradient(
+    grad: ArrayView2<f32>,
+    x: ArrayView2<f32>,
+    mut dweight: ArrayViewMut2<f32>,
+) -> Result<()> {
+    let (inputs, outputs) = features(&dweight.view())?;
+    let batch = x.nrows();
+    let x = slice("x", &x, &[batch, inputs])?;
+    let grad = slice("grad", &grad, &[batch, outputs])?;
+    let dweight = slice_mut("dweight", &mut dweight, &[inputs, outputs])?;
+    weight_gradient::overwrite(grad, x, (inputs, outputs), dweight);
+    Ok(())
+}
+
+/// One step of `rule` on `weight` along its gradient `x^T grad`, which is never stored as a whole:
+/// the same bits as [`dense_weight_gradient`] and [`crate::optimizer::update`] one after the other.
+///
+/// # Errors
+/// Shapes that do not fit each other; no features; a state of the rule of another length.
+pub fn dense_update(
+    grad: ArrayView2<f32>,
+    x: ArrayView2<f32>,
+    mut weight: ArrayViewMut2<f32>,
+    rule: Rule<&mut [f32]>,
+) -> Result<()> {
+    let (inputs, outputs) = features(&weight.view())?;
+    let batch = x.nrows();
+    let x = slice("x", &x, &[batch, inputs])?;
+    let grad = slice("grad", &grad, &[batch, outputs])?;
+    let weight = slice_mut("weight", &mut weight, &[inputs, outputs])?;
+    rule.check(weight.len())?;
+    weight_gradient::update(grad, x, (inputs, outputs), weight, rule);
+    Ok(())
+}
+
+fn features(weight: &ArrayView2<f32>) -> Result<(usize, usize)> {
+    match weight.dim() {
+        (0, _) => Err(KernelError::Zero { argument: "in_features" }),
+        (_, 0) => Err(KernelError::Zero { argument: "out_features" }),
+        dim => Ok(dim),
+    }
+}
+
+/// `out[c][r] = source[r * stride + c]` for `rows` by `columns`.
+///
+/// A square at a time: the rows of a whole power of two fall into few cache sets and would push
+/// each other out.
+#[inline(always)]
+fn transpose(source: &[f32], stride: usize, rows: usize, columns: usize, out: &mut [f32]) {
+    const SIDE: usize = 16;
+    for top in (0..rows).step_by(SIDE) {
+        let bottom = (top + SIDE).min(rows);
+        for left in (0..columns).step_by(SIDE) {
+            for c in left..(left + SIDE).min(columns) {
+                let targets = &mut out[c * rows..][top..bottom];
+                for (target, row) in targets.iter_mut().zip(top..bottom) {
+                    *target = source[row * stride + c];
+                }
+            }
+        }
+    }
+}
