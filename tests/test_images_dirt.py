@@ -107,6 +107,20 @@ def test_every_kind_of_file_gives_the_bytes_of_a_single_call(tmp_path):
     assert len({image.tobytes() for image in dataset.images}) > 8  # not all one picture
 
 
+def test_from_the_cache_comes_the_same(tmp_path, decoded):
+    readable, unreadable = dirty_folder(tmp_path)
+    first = load_images(tmp_path)
+    decoded.clear()
+    second = load_images(tmp_path)
+    assert not decoded
+    assert (first.cached, second.cached) == (0, len(readable))
+    np.testing.assert_array_equal(second.images, first.images)
+    np.testing.assert_array_equal(second.labels, first.labels)
+    assert second.paths == first.paths
+    assert second.skipped == first.skipped
+    assert len(second.skipped) == len(unreadable)
+
+
 def test_the_number_of_threads_changes_nothing(tmp_path, monkeypatch):
     fill(tmp_path, [f"{name}/{i:03}.png" for name in ("Cat", "Dog") for i in range(60)])
     for name in ("Cat/000.png", "Cat/031.png", "Cat/032.png", "Dog/059.png"):
@@ -114,7 +128,7 @@ def test_the_number_of_threads_changes_nothing(tmp_path, monkeypatch):
     loaded = []
     for cores in (1, 2, 3, 64):
         monkeypatch.setattr(images, "_usable_cores", lambda cores=cores: cores)
-        loaded.append(load_images(tmp_path, (8, 8)))
+        loaded.append(load_images(tmp_path, (8, 8), cache=False))
     for dataset in loaded:
         np.testing.assert_array_equal(dataset.images, loaded[0].images)
         np.testing.assert_array_equal(dataset.labels, loaded[0].labels)

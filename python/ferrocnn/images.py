@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ferrocnn.cache import PictureCache, Pictures
 from ferrocnn.checks import check_fraction, check_int
 from ferrocnn.folders import SkippedFile, read_layout
 from ferrocnn.preprocessing import Preprocessing, quiet_pillow
@@ -38,6 +39,7 @@ class ImageDataset:
         preprocessing: how the files became pixels.
         validation: bool ``(n,)``, true for images of the validation folder; None unless the
             folder came as a pair of a training and a validation folder.
+        cached: how many of the images came from the cache; a split keeps the number of the whole.
     """
 
     images: NDArray[np.uint8]
@@ -47,6 +49,7 @@ class ImageDataset:
     skipped: list[SkippedFile]
     preprocessing: Preprocessing
     validation: NDArray[np.bool_] | None = None
+    cached: int = 0
 
     def __len__(self) -> int:
         return len(self.images)
@@ -113,6 +116,7 @@ def load_images(
     image_size: tuple[int, int] = (64, 64),
     *,
     class_names: Sequence[str] | None = None,
+    cache: bool = True,
     progress: bool = False,
 ) -> ImageDataset:
     """Read a folder that holds one folder of images per class.
@@ -127,6 +131,12 @@ def load_images(
     case), each with the same class folders, is read as a whole that `ImageDataset.split` parts as
     the folders do. A ``test`` folder beside the two is left alone.
 
+    The images are kept in a cache on disk. A later call decodes only files that are new or have
+    changed (path, size or time), or all where preprocessing or Pillow is another. The cache lies
+    in the platform's folder for caches, or in ``FERROCNN_CACHE_DIR``, and takes 4 GiB at most.
+    Where it cannot be written a warning is logged, and nothing else is different. After Ctrl-C it
+    holds what was decoded until then.
+
     Memory: the images at model size, ``n * height * width * 3`` bytes, and one picture per thread.
 
     Args:
@@ -134,15 +144,22 @@ def load_images(
         image_size: ``(height, width)`` of the images in pixels.
         class_names: names in the order of the labels, as a trained model knows them. Then folders
             may be missing or empty, and none may have another name.
+        cache: whether to use that cache; False neither reads nor writes it.
         progress: show a bar on standard error if that is a terminal.
 
     Raises:
         FileNotFoundError, NotADirectoryError: `folder` is not there, or is a file.
         ValueError: the folder is not laid out as above, or a class has no readable image.
+        TypeError: an argument is of the wrong type.
     """
+    if not isinstance(cache, bool):
+        raise TypeError(
+            f"cache: expected True or False, got {cache!r}; FERROCNN_CACHE_DIR names the folder"
+        )
     preprocessing = Preprocessing(image_size=image_size)
     layout = read_layout(folder, class_names)
-    images, reasons = _decode(layout.paths, preprocessing, progress)
+    pictures, cached = _read(folder, layout.paths, preprocessing, cache, progress)
+    images, reasons = pictures.images, pictures.reasons
     kept = np.array([reason is None for reason in reasons], dtype=np.bool_)
     skipped = layout.skipped + [
         SkippedFile(path, reason)
@@ -159,45 +176,76 @@ def load_images(
         skipped=sorted(skipped),
         preprocessing=preprocessing,
         validation=None if validation is None else validation[kept],
+        cached=cached,
     )
     _check_classes(dataset, folder, need_all=class_names is None)
     return dataset
 
 
+def _read(
+    folder: str | os.PathLike[str],
+    paths: Sequence[Path],
+    preprocessing: Preprocessing,
+    cache: bool,
+    progress: bool,
+) -> tuple[Pictures, int]:
+    """Take from the cache what it has, and decode the rest; also how many pictures it had."""
+    pictures = Pictures(
+        images=np.empty((len(paths), *preprocessing.image_size, 3), dtype=np.uint8),
+        reasons=[None] * len(paths),
+        settled=np.zeros(len(paths), dtype=np.bool_),
+    )
+    if not cache:
+        _decode(paths, pictures, preprocessing, progress)
+        return pictures, 0
+    on_disk = PictureCache(folder, paths, preprocessing)
+    cached = on_disk.read(pictures)
+    try:
+        _decode(paths, pictures, preprocessing, progress)
+    finally:  # after Ctrl-C, what was decoded until then
+        on_disk.write(pictures)
+    return pictures, cached
+
+
 def _decode(
-    paths: Sequence[Path], preprocessing: Preprocessing, progress: bool
-) -> tuple[NDArray[np.uint8], list[str | None]]:
-    """Decode on all cores; for each path its image, or undefined pixels and the reason."""
+    paths: Sequence[Path], pictures: Pictures, preprocessing: Preprocessing, progress: bool
+) -> None:
+    """Decode what is not settled, on all cores."""
     from tqdm import tqdm
 
-    height, width = preprocessing.image_size
-    images = np.empty((len(paths), height, width, 3), dtype=np.uint8)
+    todo = np.flatnonzero(~pictures.settled).tolist()
     stopped = threading.Event()
 
-    def decode_one(index: int) -> str | None:
+    def decode_one(index: int) -> None:
         try:
-            images[index] = preprocessing.decode(paths[index])
+            pictures.images[index] = preprocessing.decode(paths[index])
+            pictures.settled[index] = True
         except Exception as error:  # whatever one file does, the others are still wanted
-            return getattr(error, "strerror", None) or str(error) or type(error).__name__
-        return None
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            pictures.reasons[index] = reason
+            pictures.settled[index] = isinstance(error, ValueError)  # else the system refused it
 
-    def decode_block(start: int) -> list[str | None]:
-        block = range(start, min(start + _BLOCK, len(paths)))
-        return [None if stopped.is_set() else decode_one(index) for index in block]
+    def decode_block(start: int) -> int:
+        block = todo[start : start + _BLOCK]
+        for index in block:
+            if not stopped.is_set():
+                decode_one(index)
+        return len(block)
 
-    reasons: list[str | None] = []
     pool = ThreadPoolExecutor(min(_usable_cores(), _MOST_THREADS))
-    # tqdm's None: a bar on a terminal only.
-    with quiet_pillow, tqdm(total=len(paths), unit=" images", disable=not progress or None) as bar:
+    bar = tqdm(
+        total=len(paths),
+        initial=len(paths) - len(todo),
+        unit=" images",
+        disable=not progress or None,  # None: on a terminal only
+    )
+    with quiet_pillow, bar:
         try:
-            starts = range(0, len(paths), _BLOCK)
-            for block in [pool.submit(decode_block, start) for start in starts]:
-                reasons += block.result()
-                bar.update(len(reasons) - bar.n)
+            for block in [pool.submit(decode_block, i) for i in range(0, len(todo), _BLOCK)]:
+                bar.update(block.result())
         finally:  # after Ctrl-C only the pictures that are being decoded are waited for
             stopped.set()
             pool.shutdown()
-    return images, reasons
 
 
 def _compacted(images: NDArray[np.uint8], kept: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -6,6 +6,7 @@ file carries its fields: what a model sees in use is what it saw in training.
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import threading
@@ -22,11 +23,18 @@ from ferrocnn.checks import check_positive_int
 if TYPE_CHECKING:  # Pillow is imported where a picture is read: it takes longer than all the rest
     from PIL import Image
 
+# Counts the changes to this module that change the pixels of any picture, or what is refused:
+# the cache on disk gives nothing back that an older count made.
+DECODE_VERSION = 1
+
 _ORIENTATION_TAG = 0x0112
 # A JPEG is decoded at no less than this many times the model's size. At 1 the pixels differ from
 # those of a full decode by 0.8 of 255 on average, at 2 by 0.2; full-size photographs take a
 # quarter longer for it, and still half of a full decode.
 _DRAFT_MARGIN = 2
+# Files up to this size are read in one go: Pillow reads a JPEG's header a few bytes at a time,
+# which is quicker from memory.
+_READ_WHOLE = 2**20
 
 
 @dataclass(frozen=True)
@@ -130,8 +138,7 @@ class Preprocessing:
         try:
             if isinstance(image, Image.Image):
                 return self._pixels(image, box=None)
-            _check_file(image)
-            with Image.open(image) as opened:
+            with Image.open(_source(image)) as opened:
                 if opened.format == "EPS":  # its loader would run Ghostscript on an unknown program
                     raise ValueError("PostScript is a program, not a picture")
                 # Of both axes the longer, as a turned picture swaps them.
@@ -227,7 +234,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "La":  # premultiplied grey, which Pillow converts to nothing else
         image = image.convert("LA")
     if not image.has_transparency_data:
-        return image.convert("RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")
     picture = image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), picture).convert("RGB")
 
@@ -247,13 +254,20 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
     raise ValueError(f"grey values from {low} to {high}, and nothing says which is white")
 
 
-def _check_file(path: str | os.PathLike[str]) -> None:
-    """Refuse what is no file with content; opening a pipe would wait for ever."""
+def _source(path: str | os.PathLike[str]) -> str | os.PathLike[str] | io.BytesIO:
+    """What Pillow opens: a small file's content, or the path.
+
+    What is no file with content is refused; opening a pipe would wait for ever.
+    """
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
         raise ValueError("not a regular file")
     if status.st_size == 0:
         raise ValueError("zero-length file")
+    if status.st_size > _READ_WHOLE:
+        return path
+    with open(path, "rb", buffering=0) as file:
+        return io.BytesIO(file.read())
 
 
 def _check_pixel_count(image: Image.Image) -> None:

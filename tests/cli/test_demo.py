@@ -39,6 +39,10 @@ class TestDemo:
         assert (len(seen), len(held_back)) == (40, 10)
         assert not seen & held_back
 
+    def test_leaves_the_cache_alone(self, tmp_path: Path, cache: Path) -> None:
+        succeed("demo", "--out", tmp_path / "demo")
+        assert not cache.exists()
+
     def test_commands_that_it_prints_work(self, tmp_path: Path) -> None:
         output = succeed("demo", "--out", tmp_path).stdout
         commands = output.partition("What to type next:\n")[2].splitlines()

@@ -46,6 +46,26 @@ class TestEvaluate:
         assert (read_json(result)["count"], read_json(result)["skipped"]) == (40, 2)
         assert "666.jpg" in result.stderr
 
+    def test_takes_images_from_the_cache(self, model: Path, unseen: Path, cache: Path) -> None:
+        without = succeed("evaluate", model, unseen, "--no-cache")
+        assert not cache.exists()
+        results = [succeed("evaluate", model, unseen) for _ in range(2)]
+        assert ["all from the cache" in result.stderr for result in results] == [False, True]
+        assert results[0].stdout == results[1].stdout == without.stdout
+        again = succeed("evaluate", model, unseen, "--no-cache")
+        assert "cache" not in again.stderr
+
+    def test_a_cache_that_cannot_be_written_costs_one_line(
+        self, model: Path, unseen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "file").touch()
+        monkeypatch.setenv("FERROCNN_CACHE_DIR", str(tmp_path / "file" / "cache"))
+        result = python("evaluate", model, unseen)
+        assert result.returncode == 0
+        lines = [line for line in result.stderr.splitlines() if "not cached" in line]
+        assert len(lines) == 1
+        assert str(tmp_path / "file") in lines[0]
+
     def test_folder_of_one_class(self, model: Path, tmp_path: Path) -> None:
         folder = write_images(tmp_path / "dogs", 4, seed=7, classes=("Cat", "Dog"))
         for path in (folder / "Cat").iterdir():

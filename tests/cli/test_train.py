@@ -64,6 +64,33 @@ class TestTrain:
         assert all(np.array_equal(a[key], b[key]) for key in a)
         assert not np.array_equal(a["conv1.weight"], c["conv1.weight"])
 
+    def test_second_run_takes_the_images_from_the_cache(
+        self, pets: Path, tmp_path: Path, cache: Path
+    ) -> None:
+        found = f"{pets}: 40 images of 2 classes (Cat 20, Dog 20), 2 skipped"
+        runs = {
+            "without": (("--no-cache",), ""),
+            "first": ((), ""),
+            "second": ((), ", all from the cache"),
+            "without-again": (("--no-cache",), ""),
+        }
+        for name, (options, said) in runs.items():
+            words = ("--epochs", "1", "--image-size", "12", "--seed", "1", *options)
+            result = succeed("train", pets, "--out", tmp_path / f"{name}.npz", *words)
+            assert found + said in result.stdout.splitlines()
+            assert cache.exists() == (name != "without")
+        models = [ferrocnn.load(tmp_path / f"{name}.npz").parameters() for name in runs]
+        for model in models[1:]:
+            assert all(np.array_equal(model[key], models[0][key]) for key in model)
+
+    def test_says_how_many_come_from_the_cache(self, tmp_path: Path, cache: Path) -> None:
+        folder = write_images(tmp_path / "pets", 8, seed=11)
+        words = ("train", folder, "--out", tmp_path / "m.npz", "--epochs", "1")
+        succeed(*words)
+        (folder / "Cat" / "000.png").unlink()
+        (folder / "Dog" / "001.png").rename(folder / "Dog" / "new.png")
+        assert "(Cat 7, Dog 8), 0 skipped, 14 from the cache" in succeed(*words).stdout
+
     def test_drawn_seeds_differ(self, pets: Path, tmp_path: Path) -> None:
         options = ("--out", tmp_path / "m.npz", "--epochs", "1", "--image-size", "12")
         runs = [succeed("train", pets, *options).stdout for _ in range(2)]

@@ -57,6 +57,13 @@ class Commands(click.Group):
             raise Failure(f"{name}: {reason(error)}" if name else reason(error)) from error
 
 
+no_cache_option = click.option(
+    "--no-cache",
+    is_flag=True,
+    help="Decode every picture anew, and keep none in the cache.",
+)
+
+
 class FiniteRange(click.FloatRange):
     """A float option within bounds that is neither NaN nor infinite."""
 
@@ -160,9 +167,11 @@ def describe_dataset(dataset: "ImageDataset", folder: Path) -> list[str]:
         f"{name} {int((dataset.labels == label).sum()):,}"
         for label, name in enumerate(dataset.class_names)
     )
+    cached = "all" if dataset.cached == len(dataset) else f"{dataset.cached:,}"
     return [
         f"{folder}: {plural(len(dataset), 'image')} of {len(dataset.class_names)} classes "
-        f"({counts}), {len(dataset.skipped):,} skipped",
+        f"({counts}), {len(dataset.skipped):,} skipped"
+        + (f", {cached} from the cache" if dataset.cached else ""),
         *_describe_skipped(dataset.skipped),
     ]
 

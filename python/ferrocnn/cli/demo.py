@@ -50,7 +50,8 @@ def demo_command(out: Path) -> None:
     held_back = write_drawings(
         out / "held-back", count_per_class=HELD_BACK_PER_CLASS, seed=SEED + 1
     )
-    training, validation = load_images(drawings).split(0.2, SEED)
+    # Drawn anew each time, so a cache would never be of use.
+    training, validation = load_images(drawings, cache=False).split(0.2, SEED)
     click.echo(
         f"{drawings}: {plural(len(training), 'drawing')} to train on, "
         f"{len(validation):,} to validate on"
@@ -67,7 +68,7 @@ def demo_command(out: Path) -> None:
     )
 
     model = ferrocnn.load(model_path)
-    unseen = load_images(held_back, class_names=training.class_names)
+    unseen = load_images(held_back, class_names=training.class_names, cache=False)
     result = evaluate(model, unseen.images, unseen.labels)
     click.echo(
         f"accuracy {result.accuracy:.4f} on {plural(result.count, 'drawing')} held back from "

@@ -10,6 +10,7 @@ from ferrocnn.cli.common import (
     describe_dataset,
     echo_json,
     load_classifier,
+    no_cache_option,
     note,
 )
 
@@ -18,7 +19,8 @@ from ferrocnn.cli.common import (
 @click.argument("model_path", metavar="MODEL", type=click.Path(path_type=Path))
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
-def evaluate_command(model_path: Path, folder: Path, as_json: bool) -> None:
+@no_cache_option
+def evaluate_command(model_path: Path, folder: Path, as_json: bool, no_cache: bool) -> None:
     """Measure MODEL on FOLDER: accuracy, loss and which class is taken for which.
 
     FOLDER holds one folder of images for each class, named as the model names them. Of a
@@ -35,7 +37,9 @@ def evaluate_command(model_path: Path, folder: Path, as_json: bool) -> None:
     judged = _validation_part(folder, names)
     if judged != folder:
         note(f"{folder} holds a train/val pair: evaluated on {judged}")
-    dataset = load_images(judged, preprocessing.image_size, class_names=names, progress=True)
+    dataset = load_images(
+        judged, preprocessing.image_size, class_names=names, cache=not no_cache, progress=True
+    )
     for line in describe_dataset(dataset, judged):
         note(line)
     result = evaluate(model, dataset.images, dataset.labels)

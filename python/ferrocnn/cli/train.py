@@ -10,6 +10,7 @@ from ferrocnn.cli.common import (
     check_writable,
     command_line,
     describe_dataset,
+    no_cache_option,
     note,
     plural,
 )
@@ -72,6 +73,7 @@ from ferrocnn.cli.fit import fit
     type=click.IntRange(min=0),
     help="Fixes the split, the first weights and the order.  [default: drawn and printed]",
 )
+@no_cache_option
 def train_command(
     folder: Path,
     out: Path,
@@ -82,6 +84,7 @@ def train_command(
     image_size: int,
     val_fraction: float,
     seed: int | None,
+    no_cache: bool,
 ) -> None:
     """Train a classifier on FOLDER, which holds one folder of images for each of two classes.
 
@@ -103,7 +106,7 @@ def train_command(
             f"{folder}: expected a folder of images for each of two classes, got {len(names)} "
             f"({', '.join(names)}); this version trains two, so move the others away"
         )
-    dataset = load_images(folder, (image_size, image_size), progress=True)
+    dataset = load_images(folder, (image_size, image_size), cache=not no_cache, progress=True)
     for line in describe_dataset(dataset, folder):
         click.echo(line)
     if seed is None:

@@ -1,0 +1,37 @@
+"""No test touches the user's own cache; and what the tests of the cache share."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FERROCNN_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the cache, of this test alone; it is not there yet."""
+    monkeypatch.setenv("FERROCNN_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each file is decoded, by the name of its folder and its own."""
+    from ferrocnn.preprocessing import Preprocessing
+
+    counts: Counter[str] = Counter()
+    decode = Preprocessing.decode
+
+    def counting(self: Preprocessing, path: Path) -> object:
+        counts[f"{path.parent.name}/{path.name}"] += 1
+        return decode(self, path)
+
+    monkeypatch.setattr(Preprocessing, "decode", counting)
+    return counts
