@@ -2,8 +2,10 @@
 
 mod common;
 
-use common::values;
-use ferrocnn_kernels::conv::{conv_pool_relu, conv_pool_relu_backward, conv2d, conv2d_backward};
+use common::{for_each_product, rounding, values, zeros};
+use ferrocnn_kernels::conv::{
+    OFF, conv_pool_relu, conv_pool_relu_backward, conv2d, conv2d_backward,
+};
 use ferrocnn_kernels::pool::{max_pool, max_pool_backward};
 use ferrocnn_kernels::{BlockGeometry, Padding};
 use ndarray::{Array1, Array4, Dimension};
@@ -22,25 +24,105 @@ fn geometries() -> impl Strategy<Value = BlockGeometry> {
         })
 }
 
+/// 3x3 kernels over many channels; larger images than `geometries`, so that tiles meet edges.
+fn winograd_geometries() -> impl Strategy<Value = BlockGeometry> {
+    let channels = || prop_oneof![Just(8), Just(16), 9..20usize, Just(24), Just(40)];
+    let padding = prop_oneof![
+        Just(Padding::Same),
+        Just(Padding::Valid),
+        Just(Padding::Explicit { top: 2, bottom: 0, left: 1, right: 3 })
+    ];
+    ((2..30usize, 2..30usize, channels()), prop_oneof![1..9usize, channels()], padding)
+        .prop_filter_map("fits", |(input, filters, padding)| {
+            BlockGeometry::new(input, (3, 3), filters, padding).ok()
+        })
+}
+
 fn shape(batch: usize, [h, w, c]: [usize; 3]) -> (usize, usize, usize, usize) {
     (batch, h, w, c)
 }
 
-/// Convolution, pool and ReLU by the general kernels: output and winners.
-fn general_forward(
+/// The convolution by the general kernel.
+fn general_conv(
+    g: &BlockGeometry,
+    x: &Array4<f32>,
+    weight: &Array4<f32>,
+    bias: &Array1<f32>,
+) -> Array4<f32> {
+    let mut conv = Array4::zeros(shape(x.shape()[0], g.conv.output_shape()));
+    conv2d(&g.conv, x.view(), weight.view(), Some(bias.view()), conv.view_mut()).unwrap();
+    conv
+}
+
+/// The convolution in float64.
+fn true_conv(
+    g: &BlockGeometry,
+    x: &Array4<f32>,
+    weight: &Array4<f32>,
+    bias: &Array1<f32>,
+) -> Array4<f64> {
+    let batch = x.shape()[0];
+    let mut conv = zeros(batch, g.conv.output_shape());
+    for mut pixel in conv.rows_mut() {
+        pixel.assign(&bias.mapv(f64::from));
+    }
+    for_each_product(&g.conv, batch, |out, from, tap| {
+        conv[out] += f64::from(x[from]) * f64::from(weight[tap]);
+    });
+    conv
+}
+
+/// Pool and ReLU by the general kernels: output, and winners where the ReLU is on.
+fn general_pool(g: &BlockGeometry, conv: &Array4<f32>) -> (Array4<f32>, Array4<u8>) {
+    let mut out = Array4::zeros(shape(conv.shape()[0], g.pool.output_shape()));
+    let mut winners = Array4::zeros(out.dim());
+    max_pool(&g.pool, conv.view(), out.view_mut(), winners.view_mut()).unwrap();
+    ferrocnn_kernels::activation::relu(out.as_slice_mut().unwrap());
+    winners.zip_mut_with(&out, |winner, &out| {
+        if !(out > 0.0) {
+            *winner = OFF;
+        }
+    });
+    (out, winners)
+}
+
+/// The fused forward, into buffers full of rubbish.
+fn fused(
     g: &BlockGeometry,
     x: &Array4<f32>,
     weight: &Array4<f32>,
     bias: &Array1<f32>,
 ) -> (Array4<f32>, Array4<u8>) {
-    let batch = x.shape()[0];
-    let mut conv = Array4::zeros(shape(batch, g.conv.output_shape()));
-    conv2d(&g.conv, x.view(), weight.view(), Some(bias.view()), conv.view_mut()).unwrap();
-    let mut out = Array4::zeros(shape(batch, g.pool.output_shape()));
-    let mut winners = Array4::zeros(out.dim());
-    max_pool(&g.pool, conv.view(), out.view_mut(), winners.view_mut()).unwrap();
-    ferrocnn_kernels::activation::relu(out.as_slice_mut().unwrap());
+    let mut out = Array4::from_elem(shape(x.shape()[0], g.pool.output_shape()), f32::NAN);
+    let mut winners = Array4::from_elem(out.dim(), 9u8);
+    conv_pool_relu(g, x.view(), weight.view(), bias.view(), out.view_mut(), winners.view_mut())
+        .unwrap();
     (out, winners)
+}
+
+/// Whether the fused forward of this geometry is the direct sum, in the order of the general one.
+fn is_direct(g: &BlockGeometry) -> bool {
+    g.conv.weight_shape()[..2] != [3, 3] || g.conv.in_channels < 8
+}
+
+/// Every output near the truth, and every winner at a place whose value is near the largest.
+fn assert_pooled(
+    g: &BlockGeometry,
+    conv: &Array4<f64>,
+    (out, winners): (&Array4<f32>, &Array4<u8>),
+    tolerance: f64,
+) {
+    for ((i, y, x, f), &out) in out.indexed_iter() {
+        let at = |place: usize| conv[[i, 2 * y + place / 2, 2 * x + place % 2, f]];
+        let largest = (0..4).map(at).fold(f64::NEG_INFINITY, f64::max);
+        let difference = (f64::from(out) - largest.max(0.0)).abs();
+        assert!(difference <= tolerance, "{g:?}: {out} instead of {largest}");
+        let winner = winners[[i, y, x, f]];
+        assert_eq!(winner == OFF, !(out > 0.0));
+        if winner != OFF {
+            assert!(at(winner.into()) >= largest - 2.0 * tolerance, "{g:?}: winner {winner}");
+        }
+    }
 }
 
 fn bits<D: Dimension>(array: &ndarray::Array<f32, D>) -> Vec<u32> {
@@ -60,19 +142,30 @@ fn assert_near<D: Dimension>(
 
 proptest! {
     #[test]
-    fn fused_forward_has_the_bits_of_the_general_one(
-        g in geometries(), batch in 1..4usize, seed: u64,
+    fn direct_forward_has_the_bits_of_the_general_one(
+        g in geometries().prop_filter("direct", is_direct), batch in 1..4usize, seed: u64,
     ) {
         let x = values(shape(batch, g.conv.input_shape()), seed);
         let weight = values(g.conv.weight_shape(), seed ^ 1);
         let bias = values(g.conv.out_channels, seed ^ 2);
-        let (expected, expected_winners) = general_forward(&g, &x, &weight, &bias);
-        let mut out = Array4::from_elem(expected.dim(), f32::NAN);
-        let mut winners = Array4::from_elem(expected.dim(), 9u8);
-        conv_pool_relu(&g, x.view(), weight.view(), bias.view(), out.view_mut(), winners.view_mut())
-            .unwrap();
+        let (expected, expected_winners) = general_pool(&g, &general_conv(&g, &x, &weight, &bias));
+        let (out, winners) = fused(&g, &x, &weight, &bias);
         prop_assert_eq!(bits(&out), bits(&expected));
         prop_assert_eq!(winners, expected_winners);
+    }
+
+    /// Within twice the worst case of the direct sum.
+    #[test]
+    fn winograd_forward_is_near_the_truth(
+        g in winograd_geometries(), batch in 1..7usize, seed: u64,
+    ) {
+        let x = values(shape(batch, g.conv.input_shape()), seed);
+        let weight = values(g.conv.weight_shape(), seed ^ 1);
+        let bias = values(g.conv.out_channels, seed ^ 2);
+        let conv = true_conv(&g, &x, &weight, &bias);
+        let (out, winners) = fused(&g, &x, &weight, &bias);
+        let terms = 9 * g.conv.in_channels + 1;
+        assert_pooled(&g, &conv, (&out, &winners), 2.0 * rounding(terms));
     }
 
     #[test]
@@ -82,12 +175,14 @@ proptest! {
         let x = values(shape(batch, g.conv.input_shape()), seed);
         let weight = values(g.conv.weight_shape(), seed ^ 1);
         let bias = values(g.conv.out_channels, seed ^ 2);
-        let (out, winners) = general_forward(&g, &x, &weight, &bias);
-        let mut grad = values(out.dim(), seed ^ 3);
-        grad.zip_mut_with(&out, |grad, &out| if out <= 0.0 { *grad = 0.0 });
+        let (out, winners) = general_pool(&g, &general_conv(&g, &x, &weight, &bias));
+        let grad = values(out.dim(), seed ^ 3);
 
+        let mut live = (grad.clone(), winners.clone());
+        live.0.zip_mut_with(&winners, |grad, &winner| if winner == OFF { *grad = 0.0 });
+        live.1.mapv_inplace(|winner| winner % OFF);
         let mut spread = Array4::zeros(shape(batch, g.conv.output_shape()));
-        max_pool_backward(&g.pool, grad.view(), winners.view(), spread.view_mut()).unwrap();
+        max_pool_backward(&g.pool, live.0.view(), live.1.view(), spread.view_mut()).unwrap();
         let mut expected = (Array4::zeros(x.dim()), Array4::zeros(weight.dim()), Array1::zeros(bias.dim()));
         conv2d_backward(
             &g.conv,
@@ -129,11 +224,33 @@ fn nan_and_ties_go_through_the_fused_pool_as_through_the_general_one() {
     x[[0, 2, 2, 0]] = f32::NAN;
     x[[0, 2, 3, 0]] = f32::NAN;
     let (weight, bias) = (values((1, 1, 1, 20), 6), Array1::zeros(20));
-    let (expected, expected_winners) = general_forward(&g, &x, &weight, &bias);
-    let (mut out, mut winners) = (Array4::zeros(expected.dim()), Array4::zeros(expected.dim()));
-    conv_pool_relu(&g, x.view(), weight.view(), bias.view(), out.view_mut(), winners.view_mut())
-        .unwrap();
+    let (expected, expected_winners) = general_pool(&g, &general_conv(&g, &x, &weight, &bias));
+    let (out, winners) = fused(&g, &x, &weight, &bias);
     assert_eq!(expected.iter().filter(|value| value.is_nan()).count(), 40);
     assert!(out.iter().zip(&expected).all(|(a, b)| a == b || (a.is_nan() && b.is_nan())));
     assert_eq!(winners, expected_winners);
+}
+
+/// docs/architecture.md quotes the figures that this prints.
+#[test]
+fn winograd_rounds_less_than_three_times_as_much_as_the_direct_sum() {
+    for channels in [8, 16, 64] {
+        let g = BlockGeometry::new((32, 32, channels), (3, 3), 16, Padding::Same).unwrap();
+        let (x, weight) = (values((1, 32, 32, channels), 1), values((3, 3, channels, 16), 2));
+        let bias = values(16, 3);
+        let truth = true_conv(&g, &x, &weight, &bias);
+        let pooled = Array4::from_shape_fn((1, 16, 16, 16), |(i, y, x, f)| {
+            let at = |place: usize| truth[[i, 2 * y + place / 2, 2 * x + place % 2, f]];
+            (0..4).map(at).fold(0.0, f64::max)
+        });
+        let error = |out: &Array4<f32>| {
+            let squares =
+                out.iter().zip(&pooled).map(|(&out, truth)| (f64::from(out) - truth).powi(2));
+            (squares.sum::<f64>() / out.len() as f64).sqrt()
+        };
+        let direct = error(&general_pool(&g, &general_conv(&g, &x, &weight, &bias)).0);
+        let winograd = error(&fused(&g, &x, &weight, &bias).0);
+        println!("{channels} channels: direct {direct:.2e}, Winograd {winograd:.2e}");
+        assert!(winograd < 3.0 * direct, "{channels} channels: {winograd} against {direct}");
+    }
 }

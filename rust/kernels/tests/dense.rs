@@ -3,8 +3,9 @@
 mod common;
 
 use common::{assert_close, rounding, values};
-use ferrocnn_kernels::dense::{dense, dense_backward};
-use ndarray::{Array1, Array2};
+use ferrocnn_kernels::dense::{dense, dense_backward, dense_update, dense_weight_gradient};
+use ferrocnn_kernels::optimizer::{Adam, Rule, update};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, s};
 use proptest::prelude::*;
 
 proptest! {
@@ -13,7 +14,7 @@ proptest! {
     fn forward_and_backward(
         batch in 1..40usize,
         inputs in prop_oneof![1..40usize, 120..140usize, 500..530usize],
-        outputs in 1..70usize,
+        outputs in prop_oneof![1..70usize, 120..140usize],
         seed: u64,
     ) {
         let x = values((batch, inputs), seed);
@@ -32,15 +33,72 @@ proptest! {
         let mut dbias = Array1::from_elem(outputs, f32::NAN);
         dense_backward(
             grad.view(),
-            x.view(),
             weight.view(),
             Some(dx.view_mut()),
-            dweight.view_mut(),
             dbias.view_mut(),
         )
         .unwrap();
+        dense_weight_gradient(grad.view(), x.view(), dweight.view_mut()).unwrap();
         assert_close(&dx, &wide(&grad).dot(&wide(&weight).t()), rounding(outputs));
         assert_close(&dweight, &wide(&x).t().dot(&wide(&grad)), rounding(batch));
         assert_close(&dbias, &wide(&grad).sum_axis(ndarray::Axis(0)), rounding(batch));
+    }
+
+    /// Alone, an image takes another way, which skips the weights of zero inputs.
+    #[test]
+    fn an_image_has_the_same_bits_in_any_batch(
+        inputs in 1..600usize, outputs in prop_oneof![1..70usize, 120..140usize], seed: u64,
+    ) {
+        let x = values((20, inputs), seed).mapv(|value: f32| value.max(0.0));
+        let weight = values((inputs, outputs), seed ^ 1);
+        let bias = values(outputs, seed ^ 2);
+        let of = |x: ArrayView2<f32>| {
+            let mut out = Array2::from_elem((x.nrows(), outputs), f32::NAN);
+            dense(x, weight.view(), Some(bias.view()), out.view_mut()).unwrap();
+            out
+        };
+        let together = of(x.view());
+        for image in 0..x.nrows() {
+            let alone = of(x.slice(s![image..=image, ..]));
+            let bits = |row: ArrayView1<f32>| row.mapv(f32::to_bits);
+            prop_assert_eq!(bits(alone.row(0)), bits(together.row(image)));
+        }
+    }
+
+    #[test]
+    fn update_has_the_bits_of_gradient_and_update(
+        batch in 1..40usize, inputs in 1..300usize, outputs in 1..40usize, rule in 0..3usize, seed: u64,
+    ) {
+        // Rows that are zero for all images, as behind a ReLU.
+        let mut x = values((batch, inputs), seed);
+        x.slice_mut(s![.., ..;3]).fill(0.0);
+        let grad = values((batch, outputs), seed ^ 1);
+        let mut gradient = Array2::from_elem((inputs, outputs), f32::NAN);
+        dense_weight_gradient(grad.view(), x.view(), gradient.view_mut()).unwrap();
+
+        let start = [2, 3, 4].map(|n| values((inputs, outputs), seed ^ n));
+        let step = |apply: &mut dyn FnMut(&mut Array2<f32>, Rule<&mut [f32]>)| {
+            let [mut weight, mut first, mut second] = start.clone();
+            second.mapv_inplace(f32::abs);
+            let (one, two) = (first.as_slice_mut().unwrap(), second.as_slice_mut().unwrap());
+            let rule = match rule {
+                0 => Rule::Sgd { learning_rate: 0.1 },
+                1 => Rule::Momentum { learning_rate: 0.1, momentum: 0.9, velocity: one },
+                _ => Rule::Adam {
+                    constants: Adam::new(3, 0.1, (0.9, 0.999), 1e-8),
+                    first_moment: one,
+                    second_moment: two,
+                },
+            };
+            apply(&mut weight, rule);
+            [weight, first, second].map(|array| array.mapv(f32::to_bits))
+        };
+        let folded = step(&mut |weight, rule| {
+            dense_update(grad.view(), x.view(), weight.view_mut(), rule).unwrap();
+        });
+        let apart = step(&mut |weight, rule| {
+            update(weight.as_slice_mut().unwrap(), gradient.as_slice().unwrap(), rule).unwrap();
+        });
+        prop_assert_eq!(folded, apart);
     }
 }

@@ -1,67 +1,88 @@
-//! Equal bits for any number of threads.
+//! Equal bits for any number of threads, and a pool that is used from anywhere.
 
 mod common;
 
 use common::values;
-use ferrocnn_kernels::conv::{conv_pool_relu_backward, conv2d_backward};
-use ferrocnn_kernels::dense::dense_backward;
+use ferrocnn_kernels::conv::{conv_pool_relu, conv_pool_relu_backward, conv2d, conv2d_backward};
+use ferrocnn_kernels::dense::{dense, dense_backward, dense_weight_gradient};
 use ferrocnn_kernels::threads::{set_threads, threads};
 use ferrocnn_kernels::{BlockGeometry, ConvGeometry, Padding};
-use ndarray::{Array1, Array2, Array4};
+use ndarray::{Array, Array1, Array2, Array4, Dimension};
 
-fn gradients() -> Vec<u32> {
-    let g = ConvGeometry::new((12, 12, 5), (3, 3), 7, (1, 1), Padding::Same).unwrap();
-    let (x, grad) = (values((37, 12, 12, 5), 1), values((37, 12, 12, 7), 2));
-    let weight = values((3, 3, 5, 7), 3);
-    let (mut dx, mut dweight) = (Array4::zeros(x.dim()), Array4::zeros(weight.dim()));
-    let mut dbias = Array1::zeros(7);
-    let (views, dweight_view) = ((grad.view(), x.view(), weight.view()), dweight.view_mut());
-    let (grad, x, weight) = views;
-    conv2d_backward(&g, grad, x, weight, Some(dx.view_mut()), dweight_view, dbias.view_mut())
-        .unwrap();
-
-    let block = BlockGeometry::new((12, 12, 5), (3, 3), 7, Padding::Same).unwrap();
-    let pooled = values((37, 6, 6, 7), 7);
-    let winners = pooled.mapv(|value| (value.abs() * 3.99) as u8);
-    let (mut block_dx, mut block_dweight) = (Array4::zeros(x.dim()), Array4::zeros(weight.dim()));
-    let mut block_dbias = Array1::zeros(7);
-    conv_pool_relu_backward(
-        &block,
-        pooled.view(),
-        winners.view(),
-        x,
-        weight,
-        Some(block_dx.view_mut()),
-        block_dweight.view_mut(),
-        block_dbias.view_mut(),
-    )
-    .unwrap();
-
-    let (x, grad, weight) = (values((37, 300), 4), values((37, 9), 5), values((300, 9), 6));
-    let (mut dense_dx, mut dense_dweight) = (Array2::zeros(x.dim()), Array2::zeros(weight.dim()));
-    let mut dense_dbias = Array1::zeros(9);
-    dense_backward(
-        grad.view(),
-        x.view(),
-        weight.view(),
-        Some(dense_dx.view_mut()),
-        dense_dweight.view_mut(),
-        dense_dbias.view_mut(),
-    )
-    .unwrap();
-    let convolution = dx.into_iter().chain(dweight).chain(dbias);
-    let dense = dense_dx.into_iter().chain(dense_dweight).chain(dense_dbias);
-    let block = block_dx.into_iter().chain(block_dweight).chain(block_dbias);
-    convolution.chain(block).chain(dense).map(f32::to_bits).collect()
+fn bits<D: Dimension>(arrays: impl IntoIterator<Item = Array<f32, D>>) -> Vec<u32> {
+    arrays.into_iter().flatten().map(f32::to_bits).collect()
 }
 
+fn convolution(batch: usize) -> Vec<u32> {
+    let g = ConvGeometry::new((12, 12, 5), (3, 3), 7, (1, 1), Padding::Same).unwrap();
+    let (x, grad) = (values((batch, 12, 12, 5), 1), values((batch, 12, 12, 7), 2));
+    let weight = values((3, 3, 5, 7), 3);
+    let mut out = Array4::zeros(grad.dim());
+    conv2d(&g, x.view(), weight.view(), None, out.view_mut()).unwrap();
+    let (mut dx, mut dweight) = (Array4::zeros(x.dim()), Array4::zeros(weight.dim()));
+    let mut dbias = Array1::zeros(7);
+    let (grad, x, weight) = (grad.view(), x.view(), weight.view());
+    conv2d_backward(&g, grad, x, weight, Some(dx.view_mut()), dweight.view_mut(), dbias.view_mut())
+        .unwrap();
+    [bits([out, dx, dweight]), bits([dbias])].concat()
+}
+
+fn block(batch: usize, channels: usize) -> Vec<u32> {
+    let g = BlockGeometry::new((40, 20, channels), (3, 3), 33, Padding::Same).unwrap();
+    let (x, weight) = (values((batch, 40, 20, channels), 1), values((3, 3, channels, 33), 2));
+    let (bias, grad) = (values(33, 3), values((batch, 20, 10, 33), 4));
+    let (mut out, mut winners) = (Array4::zeros(grad.dim()), Array4::zeros(grad.dim()));
+    conv_pool_relu(&g, x.view(), weight.view(), bias.view(), out.view_mut(), winners.view_mut())
+        .unwrap();
+    let (mut dx, mut dweight) = (Array4::zeros(x.dim()), Array4::zeros(weight.dim()));
+    let mut dbias = Array1::zeros(33);
+    conv_pool_relu_backward(
+        &g,
+        grad.view(),
+        winners.view(),
+        x.view(),
+        weight.view(),
+        Some(dx.view_mut()),
+        dweight.view_mut(),
+        dbias.view_mut(),
+    )
+    .unwrap();
+    [bits([out, dx, dweight]), bits([dbias])].concat()
+}
+
+fn dense_layer(batch: usize) -> Vec<u32> {
+    let (x, grad) = (values((batch, 300), 4), values((batch, 99), 5));
+    let weight = values((300, 99), 6);
+    let mut out = Array2::zeros(grad.dim());
+    dense(x.view(), weight.view(), None, out.view_mut()).unwrap();
+    let (mut dx, mut dweight) = (Array2::zeros(x.dim()), Array2::zeros(weight.dim()));
+    let mut dbias = Array1::zeros(99);
+    dense_backward(grad.view(), weight.view(), Some(dx.view_mut()), dbias.view_mut()).unwrap();
+    dense_weight_gradient(grad.view(), x.view(), dweight.view_mut()).unwrap();
+    [bits([out, dx, dweight]), bits([dbias])].concat()
+}
+
+fn results() -> Vec<Vec<u32>> {
+    let blocks = [(37, 3), (37, 5), (37, 16), (1, 3), (1, 16)];
+    let blocks = blocks.map(|(batch, channels)| block(batch, channels));
+    let others = [convolution(37), convolution(1), dense_layer(37), dense_layer(1)];
+    blocks.into_iter().chain(others).collect()
+}
+
+// One test: the number of threads belongs to the whole process.
 #[test]
-fn equal_bits_for_any_number_of_threads() {
-    let mut results = Vec::new();
-    for count in [1, 2, 3, 8] {
+fn equal_bits_for_any_number_of_threads_and_from_any_thread() {
+    set_threads(1).unwrap();
+    let expected = results();
+    for count in [2, 3, 8] {
         set_threads(count).unwrap();
         assert_eq!(threads(), Ok(count));
-        results.push(gradients());
+        assert!(results() == expected, "{count} threads");
     }
-    assert!(results.windows(2).all(|pair| pair[0] == pair[1]));
+    std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..4).map(|_| scope.spawn(results)).collect();
+        for caller in callers {
+            assert!(caller.join().unwrap() == expected);
+        }
+    });
 }

@@ -92,24 +92,26 @@ impl Image<'_> {
         let (kernel, columns) = ((conv.height.window, conv.width.window), padded_extent(conv).1);
         let filter = kernel.0 * kernel.1 * width;
         let filters = &self.filters[first * kernel.0 * kernel.1 * channels..][channel * filter..];
-        let pixels =
-            self.pooled.grad.chunks_exact(channels).zip(self.pooled.winners.chunks_exact(channels));
-        for (position, (grads, winners)) in pixels.enumerate() {
-            let (y, x) = (position / pool.width.output, position % pool.width.output);
-            let masks = place_masks(&winners[channel..][..count]);
-            for (place, mask) in masks.into_iter().enumerate() {
-                let corner = ((2 * y + place / 2) * columns + 2 * x + place % 2) * width;
-                Window {
-                    mask,
-                    grads: &grads[channel..][..count],
-                    filters,
-                    filter,
-                    rows: kernel.0,
-                    run: kernel.1 * width,
-                    target: &mut self.padded[corner..],
-                    target_row: columns * width,
+        let mut position = 0;
+        for y in 0..pool.height.output {
+            for x in 0..pool.width.output {
+                let element = position * channels + channel;
+                let masks = place_masks(simd, &self.pooled.winners[element..][..count]);
+                for (place, mask) in masks.into_iter().enumerate() {
+                    let corner = ((2 * y + place / 2) * columns + 2 * x + place % 2) * width;
+                    Window {
+                        mask,
+                        grads: &self.pooled.grad[element..][..count],
+                        filters,
+                        filter,
+                        rows: kernel.0,
+                        run: kernel.1 * width,
+                        target: &mut self.padded[corner..],
+                        target_row: columns * width,
+                    }
+                    .add(simd);
                 }
-                .add(simd);
+                position += 1;
             }
         }
     }
@@ -118,20 +120,31 @@ impl Image<'_> {
     #[inline(always)]
     fn crop(&mut self, first: usize, width: usize) {
         let conv = &self.pooled.geometry.conv;
-        let [height, image_columns, channels] = conv.input_shape();
+        let [_, image_columns, channels] = conv.input_shape();
         let (rows, columns) = padded_extent(conv);
         let (top, left) = (conv.height.before, conv.width.before);
-        for y in 0..height {
-            let target = &mut self.dx[y * image_columns * channels..][..image_columns * channels];
-            // Without padding, windows may not reach the last rows and columns.
-            let reached = if y + top < rows { image_columns.min(columns - left) } else { 0 };
-            let mut targets = target.chunks_exact_mut(channels);
-            let source = self.padded[((y + top) * columns + left).min(rows * columns) * width..]
-                .chunks_exact(width);
-            for (target, source) in targets.by_ref().take(reached).zip(source) {
-                target[first..first + width].copy_from_slice(source);
+        // Without padding, windows may not reach the last rows and columns.
+        let reached = image_columns.min(columns.saturating_sub(left));
+        let targets = self.dx.chunks_exact_mut(image_columns * channels);
+        for (y, target) in targets.enumerate() {
+            let reached = if y + top < rows { reached } else { 0 };
+            let start = ((y + top) * columns + left) * width;
+            let source = if reached > 0 { &self.padded[start..][..reached * width] } else { &[] };
+            let (inside, outside) = target.split_at_mut(reached * channels);
+            if width == channels {
+                inside.copy_from_slice(source);
+                outside.fill(0.0);
+                continue;
             }
-            for target in targets {
+            let pixels = inside.chunks_exact_mut(channels).zip(source.chunks_exact(width));
+            for (target, source) in pixels {
+                // Of known length, so that it is a move or two and no call.
+                match <&[f32; WIDTH]>::try_from(source) {
+                    Ok(whole) => target[first..first + WIDTH].copy_from_slice(whole),
+                    Err(_) => target[first..first + width].copy_from_slice(source),
+                }
+            }
+            for target in outside.chunks_exact_mut(channels) {
                 target[first..first + width].fill(0.0);
             }
         }
@@ -140,11 +153,14 @@ impl Image<'_> {
 
 /// For each place, the channels that won there, as bits.
 #[inline(always)]
-fn place_masks(winners: &[u8]) -> [u32; 4] {
+fn place_masks<S: Simd>(simd: S, winners: &[u8]) -> [u32; 4] {
     let mut masks = [0; 4];
-    for (f, &winner) in winners.iter().enumerate() {
-        for (place, mask) in masks.iter_mut().enumerate() {
-            *mask |= u32::from(usize::from(winner) == place) << f;
+    for start in (0..winners.len()).step_by(S::LANES) {
+        let count = (winners.len() - start).min(S::LANES);
+        // SAFETY: `count` bytes are readable. Lanes beyond them are zero, and masked.
+        let lanes = unsafe { simd.load_index(winners.as_ptr().add(start), count) };
+        for (mask, place) in masks.iter_mut().zip(0..) {
+            *mask |= (simd.lanes_of(lanes, place) & (u32::MAX >> (32 - count))) << start;
         }
     }
     masks

@@ -9,10 +9,9 @@
 //! is also two by two windows of the pool, so the last transform, bias, pool and ReLU are one
 //! pass, and the full-resolution output never exists.
 //!
-//! The points of the basis are 0, 1, -1, 2, -2 and infinity. The transforms are not free of
-//! rounding: against float64 the error is a few times that of the direct sum (tests/block.rs has
-//! the bound). A NaN or an infinity reaches every output of its tile, not only those whose window
-//! holds it.
+//! The transforms are not free of rounding: against float64 the error is two to three times that
+//! of the direct sum (docs/architecture.md; tests/block.rs has a bound). A NaN or an infinity
+//! reaches every output of its tile, not only those whose window holds it.
 
 use super::bands::{Band, Bands};
 use super::block::OFF;
@@ -81,6 +80,14 @@ fn panel_width(channels: usize, first: usize) -> (usize, usize) {
     (width, width.next_multiple_of(HALF_PANEL))
 }
 
+/// The points of the basis: 0, A, -A, B, -B and infinity. Dyadic, so that all constants below but
+/// those of the filters are exact; of such pairs, the one of the least rounding error: half that of
+/// the usual 1 and 2.
+const A: f32 = 0.625;
+const B: f32 = 1.5;
+const AA: f32 = A * A;
+const BB: f32 = B * B;
+
 /// `factor * value + sum`.
 #[inline(always)]
 fn plus<S: Simd>(simd: S, factor: f32, value: S::F32, sum: S::F32) -> S::F32 {
@@ -90,15 +97,17 @@ fn plus<S: Simd>(simd: S, factor: f32, value: S::F32, sum: S::F32) -> S::F32 {
 /// `G g`: the transform of a filter's three values along one axis.
 #[inline(always)]
 fn transform_filter<S: Simd>(simd: S, g: [S::F32; 3]) -> [S::F32; INPUTS] {
+    const NEAR: f32 = 0.5 / (AA * (AA - BB));
+    const FAR: f32 = 0.5 / (BB * (BB - AA));
     let zero = simd.splat(0.0);
-    let outer = plus(simd, -1.0 / 6.0, simd.add(g[0], g[2]), zero);
-    let skew = plus(simd, 1.0 / 24.0, g[0], plus(simd, 1.0 / 6.0, g[2], zero));
+    let near = plus(simd, NEAR, g[0], plus(simd, NEAR * AA, g[2], zero));
+    let far = plus(simd, FAR, g[0], plus(simd, FAR * BB, g[2], zero));
     [
-        plus(simd, 0.25, g[0], zero),
-        plus(simd, -1.0 / 6.0, g[1], outer),
-        plus(simd, 1.0 / 6.0, g[1], outer),
-        plus(simd, 1.0 / 12.0, g[1], skew),
-        plus(simd, -1.0 / 12.0, g[1], skew),
+        plus(simd, 1.0 / (AA * BB), g[0], zero),
+        plus(simd, NEAR * A, g[1], near),
+        plus(simd, -NEAR * A, g[1], near),
+        plus(simd, FAR * B, g[1], far),
+        plus(simd, -FAR * B, g[1], far),
         g[2],
     ]
 }
@@ -106,28 +115,29 @@ fn transform_filter<S: Simd>(simd: S, g: [S::F32; 3]) -> [S::F32; INPUTS] {
 /// `B^T d`: the transform of six inputs along one axis.
 #[inline(always)]
 fn transform_input<S: Simd>(simd: S, d: [S::F32; INPUTS]) -> [S::F32; INPUTS] {
-    let (even, odd) = (plus(simd, -4.0, d[2], d[4]), plus(simd, -4.0, d[1], d[3]));
-    let (wide, slope) = (simd.sub(d[4], d[2]), simd.sub(d[3], d[1]));
+    let (near_even, near_odd) = (plus(simd, -BB, d[2], d[4]), plus(simd, -BB, d[1], d[3]));
+    let (far_even, far_odd) = (plus(simd, -AA, d[2], d[4]), plus(simd, -AA, d[1], d[3]));
     [
-        plus(simd, 4.0, d[0], plus(simd, -5.0, d[2], d[4])),
-        simd.add(even, odd),
-        simd.sub(even, odd),
-        plus(simd, 2.0, slope, wide),
-        plus(simd, -2.0, slope, wide),
-        plus(simd, 4.0, d[1], plus(simd, -5.0, d[3], d[5])),
+        plus(simd, AA * BB, d[0], plus(simd, -(AA + BB), d[2], d[4])),
+        plus(simd, A, near_odd, near_even),
+        plus(simd, -A, near_odd, near_even),
+        plus(simd, B, far_odd, far_even),
+        plus(simd, -B, far_odd, far_even),
+        plus(simd, AA * BB, d[1], plus(simd, -(AA + BB), d[3], d[5])),
     ]
 }
 
 /// `A^T m`: four outputs along one axis.
 #[inline(always)]
 fn transform_output<S: Simd>(simd: S, m: [S::F32; INPUTS]) -> [S::F32; OUTPUTS] {
-    let (sum1, slope1) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
-    let (sum2, slope2) = (simd.add(m[3], m[4]), simd.sub(m[3], m[4]));
+    let zero = simd.splat(0.0);
+    let (near_even, near_odd) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
+    let (far_even, far_odd) = (simd.add(m[3], m[4]), simd.sub(m[3], m[4]));
     [
-        simd.add(simd.add(m[0], sum1), sum2),
-        plus(simd, 2.0, slope2, slope1),
-        plus(simd, 4.0, sum2, sum1),
-        plus(simd, 8.0, slope2, simd.add(slope1, m[5])),
+        simd.add(simd.add(m[0], near_even), far_even),
+        plus(simd, B, far_odd, plus(simd, A, near_odd, zero)),
+        plus(simd, BB, far_even, plus(simd, AA, near_even, zero)),
+        plus(simd, B * BB, far_odd, plus(simd, A * AA, near_odd, m[5])),
     ]
 }
 

@@ -115,6 +115,15 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn lanes_of(self, winner: __m256i, index: u8) -> u32 {
+        // SAFETY: as above.
+        unsafe {
+            let wins = _mm256_cmpeq_epi32(winner, _mm256_set1_epi32(index.into()));
+            _mm256_movemask_ps(_mm256_castsi256_ps(wins)) as u32
+        }
+    }
+
+    #[inline(always)]
     unsafe fn load_index(self, source: *const u8, count: usize) -> __m256i {
         // SAFETY: as above; `count` bytes are copied into eight.
         unsafe {

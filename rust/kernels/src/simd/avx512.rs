@@ -106,6 +106,12 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn lanes_of(self, winner: __m512i, index: u8) -> u32 {
+        // SAFETY: as above.
+        unsafe { _mm512_cmpeq_epi32_mask(winner, _mm512_set1_epi32(index.into())).into() }
+    }
+
+    #[inline(always)]
     unsafe fn load_index(self, source: *const u8, count: usize) -> __m512i {
         // SAFETY: as above; `count` bytes are copied into sixteen.
         unsafe {

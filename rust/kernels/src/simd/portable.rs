@@ -70,6 +70,12 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn lanes_of(self, winner: [u8; 4], index: u8) -> u32 {
+        let bit = |lane: usize| u32::from(winner[lane] == index) << lane;
+        bit(0) | bit(1) | bit(2) | bit(3)
+    }
+
+    #[inline(always)]
     unsafe fn load_index(self, source: *const u8, count: usize) -> [u8; 4] {
         let mut bytes = [0; 4];
         // SAFETY: the caller promises `count <= 4` readable bytes.
