@@ -62,9 +62,9 @@ class Layer(ABC):
         """Return the live parameters by name."""
         return {f"{self.name}.weight": self.weight, f"{self.name}.bias": self.bias}
 
+    @abstractmethod
     def gradients(self) -> dict[str, Gradient]:
-        """Return the gradients, under the names of their parameters."""
-        return {f"{self.name}.weight": self.dweight, f"{self.name}.bias": self.dbias}
+        """Return the gradients, under the names of their parameters, until the next forward."""
 
     def forget(self) -> None:
         """Let go of the last input, which may be a part of something large."""
@@ -104,6 +104,10 @@ class ConvBlock(Layer):
         height, width, _ = self._geometry.conv_output_shape
         self.multiply_adds = height * width * self.weight.size
 
+    def gradients(self) -> dict[str, Gradient]:
+        """See `Layer.gradients`."""
+        return {f"{self.name}.weight": self.dweight, f"{self.name}.bias": self.dbias}
+
     def forward(self, x: NDArray[Any]) -> Floats:
         """Return (n, h, w, filters) for x of shape (n, *input_shape), uint8 or float32."""
         count = x.shape[0]
@@ -131,6 +135,8 @@ class ConvBlock(Layer):
 
 class Dense(Layer):
     """Dense layer on the flattened input, with ReLU behind it unless it is the last."""
+
+    _grad: Floats
 
     def __init__(
         self,
@@ -171,13 +177,13 @@ class Dense(Layer):
         return dx
 
     def gradients(self) -> dict[str, Gradient]:
-        """Return the gradients; that of the weights as a product, valid until the next forward."""
+        """See `Layer.gradients`. That of the weights is a product."""
         return {f"{self.name}.weight": (self._x, self._grad), f"{self.name}.bias": self.dbias}
 
     def forget(self) -> None:
         """Let go of the last input and gradient."""
         super().forget()
-        self._grad: Floats = np.empty((0, *self.output_shape), np.float32)
+        self._grad = np.empty((0, *self.output_shape), np.float32)
 
 
 def _normal(

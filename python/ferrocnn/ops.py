@@ -198,8 +198,8 @@ def dense_backward(
     grad, x, weight = floats("grad", grad, 2), floats("x", x, 2), floats("weight", weight, 2)
     dx, dweight = np.empty_like(x), np.empty_like(weight)
     dbias = np.empty(weight.shape[1], np.float32)
-    _kernels.dense_backward(grad, weight, dx, dbias)
     _kernels.dense_weight_gradient(grad, x, dweight)
+    _kernels.dense_backward(grad, weight, dx, dbias)
     return dx, dweight, dbias
 
 
