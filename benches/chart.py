@@ -36,10 +36,8 @@ def draw(results, out):
 
 
 def _rates(results, keys, path):
-    figure, axes = pyplot.subplots(
-        len(keys), 1, figsize=(7, 1.9 * len(keys)), layout="constrained", squeeze=False
-    )
-    for axis, key in zip(axes[:, 0], keys, strict=True):
+    figure, axes = _panels([len(results["jobs"][key]["peers"]) for key in keys])
+    for axis, key in zip(axes, keys, strict=True):
         job = results["jobs"][key]
         rates = {module: peer["images_per_second"] for module, peer in job["peers"].items()}
         _bars(axis, results, rates, "{:,.0f}")
@@ -48,7 +46,8 @@ def _rates(results, keys, path):
         if key in ("training-reference", "training-deep", "training-wide", "inference"):
             limit = median(dense_limits(job))
             axis.axvline(limit, color="black", linewidth=1, linestyle="--")
-            axis.text(limit, -0.75, "dense limit", ha="center", va="bottom", fontsize=8)
+            # At the slowest, where bars are short.
+            axis.text(limit, len(rates) - 1, "dense limit ", ha="right", va="center", fontsize=8)
     _save(figure, results, path)
 
 
@@ -57,15 +56,27 @@ def _costs(results, path):
     if results["folder"]:
         seconds = {module: list(map(sum, runs)) for module, runs in results["folder"].items()}
         panels.insert(0, ("20,000 JPEG files to five trained epochs", "seconds", seconds))
-    figure, axes = pyplot.subplots(
-        len(panels), 1, figsize=(7, 1.9 * len(panels)), layout="constrained", squeeze=False
-    )
-    for axis, (title, unit, values) in zip(axes[:, 0], panels, strict=True):
+    figure, axes = _panels([len(values) for _, _, values in panels])
+    for axis, (title, unit, values) in zip(axes, panels, strict=True):
         values = {m: v if isinstance(v, list) else [v] for m, v in values.items()}
         _bars(axis, results, values, "{:,.1f}" if unit == "seconds" else "{:,.0f}", ascending=True)
         axis.set_title(title, loc="left", fontweight="bold")
         axis.set_xlabel(f"{unit} (less is better)")
     _save(figure, results, path)
+
+
+def _panels(bars):
+    """A figure with a panel for each number of bars, all bars of one thickness."""
+    heights = [count + 2.5 for count in bars]
+    figure, axes = pyplot.subplots(
+        len(bars),
+        1,
+        figsize=(7, 0.28 * sum(heights)),
+        height_ratios=bars,
+        layout="constrained",
+        squeeze=False,
+    )
+    return figure, axes[:, 0]
 
 
 def _bars(axis, results, values, form, ascending=False):
@@ -77,9 +88,11 @@ def _bars(axis, results, values, form, ascending=False):
         axis.barh(place, middle, color=_COLORS[module], height=0.7)
         axis.plot([min(series), max(series)], [place, place], color="black", linewidth=1)
         label = "  " + form.format(middle)
-        axis.text(max(middle, *series, 0), place, label, va="center")
+        backing = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # over the dense limit
+        axis.text(max(series), place, label, va="center", bbox=backing)
     axis.set_yticks(range(len(order)), [results["names"][module] for module in order])
     axis.invert_yaxis()
+    axis.xaxis.set_major_formatter("{x:,.0f}")
     axis.set_xlim(0, 1.15 * max(max(series) for series in values.values()))
 
 

@@ -66,6 +66,8 @@ def _intro(results):
         "gradients and probabilities as float64 NumPy; each runs with the layout, compiler and "
         "batch size that a search found best for it.",
     ]
+    busiest = max(results["idle_share"].values())
+    lines.append(f"A waiting peer used at most {100 * busiest:.0f} % of a processor.")
     if results["skipped"]:
         lines.append(f"Left out: {', '.join(results['skipped'])}.")
     return "\n\n".join(lines)
