@@ -88,7 +88,7 @@ def _bars(axis, results, values, form, ascending=False):
         axis.barh(place, middle, color=_COLORS[module], height=0.7)
         axis.plot([min(series), max(series)], [place, place], color="black", linewidth=1)
         label = "  " + form.format(middle)
-        backing = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # over the dense limit
+        backing = {"facecolor": "white", "edgecolor": "none", "pad": 0}  # over the dense limit
         axis.text(max(series), place, label, va="center", bbox=backing)
     axis.set_yticks(range(len(order)), [results["names"][module] for module in order])
     axis.invert_yaxis()
