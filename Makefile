@@ -3,7 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: build demo test check test-rust test-python clean
+# The frameworks that `make bench` compares with, in a venv of their own: PyTorch alone brings 5 GB.
+PEERS ?= tensorflow,pytorch,jax,onnxruntime
+comma := ,
+
+.PHONY: build demo test check test-rust test-python bench clean
 
 build: .venv/ready
 	$(BIN)/maturin develop --release --extras plot --quiet
@@ -35,5 +39,19 @@ test-python: build
 	$(BIN)/python -m pytest
 	.ci/each-isa $(BIN)/python -m pytest tests/test_ops_*.py tests/test_model_gradients.py tests/test_training.py
 
+# PEERS=tensorflow,onnxruntime picks some; PHOTOS=folder adds the race from a folder of photographs
+# to a model; QUICK=1 takes a few minutes, and writes to target/bench in place of docs.
+bench: build .venv-bench/bin/python
+	.venv-bench/bin/python -m pip install --quiet --group bench \
+		$(foreach peer,$(subst $(comma), ,$(PEERS)),--group $(peer))
+	VIRTUAL_ENV=.venv-bench $(BIN)/maturin develop --release --quiet
+	cargo build --release --quiet --package ferrocnn-kernels --example machine
+	.venv-bench/bin/python -m benches.run --peers '$(PEERS)' $(if $(PHOTOS),--photos '$(PHOTOS)') \
+		$(if $(QUICK),--quick --out target/bench)
+
+.venv-bench/bin/python:
+	$(PYTHON) -m venv .venv-bench
+	$@ -m pip install --quiet --upgrade 'pip>=25.1'
+
 clean:
-	rm -rf .venv target dist
+	rm -rf .venv .venv-bench target dist

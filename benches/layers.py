@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 import ferrocnn
 from ferrocnn import _kernels
@@ -29,6 +30,25 @@ def median_seconds(body: Callable[[], object]) -> float:
     return statistics.median(seconds)
 
 
+def layer_seconds(model: ferrocnn.CNN, X: NDArray[np.uint8]) -> list[tuple[str, float, float]]:
+    """(name, forward, backward with the update) of each layer, in seconds a batch."""
+    results, x = [], X
+    rule = ferrocnn.SGD(1e-9)
+    for layer in model.layers:
+        output = layer.forward(x).copy()
+        forward = median_seconds(lambda layer=layer, x=x: layer.forward(x))
+        grad, need_dx = np.empty_like(output), layer is not model.layers[0]
+
+        def backward(layer=layer, grad=grad, output=output, need_dx=need_dx) -> None:
+            grad[...] = output  # backward overwrites it
+            layer.backward(grad, need_dx=need_dx)
+            rule.step(layer.parameters(), layer.gradients())
+
+        results.append((layer.name, forward, median_seconds(backward)))
+        x = output
+    return results
+
+
 def main() -> None:
     batch = int(sys.argv[1]) if len(sys.argv) > 1 else 64
     threads = ferrocnn.get_num_threads()
@@ -38,21 +58,10 @@ def main() -> None:
     model = ferrocnn.CNN(seed=0)
     print(f"batch {batch}, {threads} threads, {_kernels.instruction_set()}")
 
-    inputs = [X]
-    for layer in model.layers:
-        inputs.append(layer.forward(inputs[-1]).copy())
     print(f"{'layer':<8}{'forward':>10}{'backward':>10}   us per image and core")
-    for layer, x, output in zip(model.layers, inputs, inputs[1:], strict=False):
-        layer.forward(x)
-        forward = median_seconds(lambda layer=layer, x=x: layer.forward(x))
-        grad, need_dx = np.empty_like(output), layer is not model.layers[0]
-
-        def backward(layer=layer, grad=grad, output=output, need_dx=need_dx) -> None:
-            grad[...] = output  # backward overwrites it
-            layer.backward(grad, need_dx=need_dx)
-
-        scale = 1e6 * threads / batch
-        print(f"{layer.name:<8}{forward * scale:>10.1f}{median_seconds(backward) * scale:>10.1f}")
+    scale = 1e6 * threads / batch
+    for name, forward, backward in layer_seconds(model, X):
+        print(f"{name:<8}{forward * scale:>10.1f}{backward * scale:>10.1f}")
 
     for optimizer in (ferrocnn.SGD(0.001), ferrocnn.Adam(0.001)):
         seconds = median_seconds(lambda rule=optimizer: model.train_step(X, y, rule))

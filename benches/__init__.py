@@ -1,0 +1,1 @@
+"""ferrocnn beside other frameworks, in one run on one machine: `make bench`."""

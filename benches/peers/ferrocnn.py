@@ -1,0 +1,79 @@
+"""ferrocnn itself, through the calls that its own training loop makes."""
+
+import time
+
+import ferrocnn
+from benches import layers
+from benches.networks import LEARNING_RATE, REFERENCE, images
+from benches.peers import BATCH_SIZE, Predictor, Trainer
+
+NAME = "ferrocnn"
+TRAINING = ("default",)
+INFERENCE = ("default",)
+
+
+def versions():
+    return {"ferrocnn": ferrocnn.__version__}
+
+
+def model(network, parameters):
+    cnn = ferrocnn.CNN(conv_filters=network.conv_filters, fc_layers=network.dense)
+    cnn.set_parameters(parameters)
+    return cnn
+
+
+def trainer(network, parameters, variant):
+    return _Trainer(model(network, parameters))
+
+
+def predictor(network, parameters, variant, batch_size):
+    return _Predictor(model(network, parameters))
+
+
+class _Trainer(Trainer):
+    def __init__(self, cnn):
+        self._cnn = cnn
+        self._rule = ferrocnn.SGD(LEARNING_RATE)
+
+    def place(self, X, y):
+        return X, y
+
+    def step(self, batch):
+        self._cnn.train_step(*batch, self._rule)
+
+    def epochs(self, X, y, count):
+        ferrocnn.train(self._cnn, X, y, count, LEARNING_RATE, BATCH_SIZE, seed=0, progress=False)
+
+    def gradients(self, batch):
+        return self._cnn.gradients(*batch)
+
+
+class _Predictor(Predictor):
+    def __init__(self, cnn):
+        self._cnn = cnn
+
+    def place(self, X):
+        return X
+
+    def predict(self, batch):
+        return self._cnn.forward(batch)
+
+
+def decode_folder(folder):
+    # Its cache of decoded folders would make every run but the first a different race.
+    dataset = ferrocnn.load_images(folder, cache=False)
+    return dataset.images, dataset.labels
+
+
+def layer_seconds(network, parameters, batch_size):
+    """(layer, forward, backward) for each layer, in seconds a batch."""
+    return layers.layer_seconds(model(network, parameters), images(batch_size)[0])
+
+
+def epoch_seconds(parameters, count):
+    """Seconds of one epoch of the reference network on `count` images, as `train` takes it."""
+    learner = trainer(REFERENCE, parameters, "default")
+    X, y = images(count)
+    start = time.perf_counter()
+    learner.epochs(X, y, 1)
+    return time.perf_counter() - start
