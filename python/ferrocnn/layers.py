@@ -25,6 +25,11 @@ Floats = NDArray[np.float32]
 _CONV_VARIANCE = 2.0
 _DENSE_VARIANCE = 1 / 3
 
+_NOTHING = np.empty(0, np.float32)
+
+
+Step = tuple[Any, ...]  # of `_kernels.Forward`
+
 
 class Buffers:
     """Arrays for one batch, kept from step to step and only ever made larger."""
@@ -56,6 +61,7 @@ class Layer(ABC):
         self.bias = np.zeros(weight.shape[-1], np.float32)
         self.dbias = np.zeros_like(self.bias)
         self._buffers = Buffers()
+        self._y: Floats = _NOTHING
         self.forget()
 
     def parameters(self) -> dict[str, Floats]:
@@ -68,11 +74,28 @@ class Layer(ABC):
 
     def forget(self) -> None:
         """Let go of the last input, which may be a part of something large."""
-        self._x: NDArray[Any] = np.empty(0)
+        self._x: NDArray[Any] = _NOTHING
 
     @abstractmethod
+    def step(self, room: int) -> Step:
+        """Return this layer as `_kernels.Forward` runs it, on up to `room` images.
+
+        The output goes to an array of this layer.
+        """
+
+    def remember(self, x: NDArray[Any]) -> Floats:
+        """Keep the input for backward; return the output, once a `Forward` has run."""
+        self._x = x
+        return self.output(len(x))
+
+    def output(self, count: int) -> Floats:
+        """Return the output of the last `Forward` for its first `count` images."""
+        return self._y[:count]
+
     def forward(self, x: NDArray[Any]) -> Floats:
         """Return the output for a batch."""
+        _kernels.Forward([self.step(len(x))]).run(x)
+        return self.remember(x)
 
     @abstractmethod
     def backward(self, grad: Floats, *, need_dx: bool) -> Floats | None:
@@ -108,14 +131,11 @@ class ConvBlock(Layer):
         """See `Layer.gradients`."""
         return {f"{self.name}.weight": self.dweight, f"{self.name}.bias": self.dbias}
 
-    def forward(self, x: NDArray[Any]) -> Floats:
-        """Return (n, h, w, filters) for x of shape (n, *input_shape), uint8 or float32."""
-        count = x.shape[0]
-        self._x = x
-        self._y: Floats = self._buffers.get("y", count, self.output_shape)
-        self._winners = self._buffers.get("winners", count, self.output_shape, np.uint8)
-        _kernels.conv_pool_relu(self._geometry, x, self.weight, self.bias, self._y, self._winners)
-        return self._y
+    def step(self, room: int) -> Step:
+        """See `Layer.step`. Input (n, *input_shape), uint8 or float32; output (n, h, w, f)."""
+        self._y = self._buffers.get("y", room, self.output_shape)
+        self._winners = self._buffers.get("winners", room, self.output_shape, np.uint8)
+        return self._geometry, self.weight, self.bias, self._y, self._winners
 
     def backward(self, grad: Floats, *, need_dx: bool) -> Floats | None:
         """See `Layer.backward`. grad: (n, *output_shape); dx: (n, *input_shape)."""
@@ -123,7 +143,7 @@ class ConvBlock(Layer):
         _kernels.conv_pool_relu_backward(
             self._geometry,
             grad,
-            self._winners,
+            self._winners[: len(grad)],
             self._x,
             self.weight,
             dx,
@@ -155,21 +175,20 @@ class Dense(Layer):
         self.kind = "dense -> ReLU" if relu else "dense"
         self.multiply_adds = features * units
 
-    def forward(self, x: NDArray[Any]) -> Floats:
-        """Return (n, units) for x of shape (n, *input_shape), float32."""
-        count = x.shape[0]
-        self._x = x.reshape(count, -1)
-        self._y: Floats = self._buffers.get("y", count, self.output_shape)
-        _kernels.dense(self._x, self.weight, self.bias, self._y)
-        if self._relu:
-            _kernels.relu(self._y)
-        return self._y
+    def step(self, room: int) -> Step:
+        """See `Layer.step`. Input (n, *input_shape), float32; output (n, units)."""
+        self._y = self._buffers.get("y", room, self.output_shape)
+        return self.weight, self.bias, self._relu, self._y
+
+    def remember(self, x: NDArray[Any]) -> Floats:
+        """See `Layer.remember`."""
+        return super().remember(x.reshape(len(x), -1))
 
     def backward(self, grad: Floats, *, need_dx: bool) -> Floats | None:
         """See `Layer.backward`. grad: (n, units); dx: (n, *input_shape)."""
         count = grad.shape[0]
         if self._relu:
-            _kernels.relu_backward(grad, self._y)
+            _kernels.relu_backward(grad, self._y[:count])
         self._grad = grad
         dx = self._buffers.get("dx", count, self._input_shape) if need_dx else None
         flat = None if dx is None else dx.reshape(count, -1)
@@ -183,7 +202,7 @@ class Dense(Layer):
     def forget(self) -> None:
         """Let go of the last input and gradient."""
         super().forget()
-        self._grad = np.empty((0, *self.output_shape), np.float32)
+        self._grad = _NOTHING
 
 
 def _normal(

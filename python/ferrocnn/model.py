@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ferrocnn import checkpoint, summary
+from ferrocnn._kernels import Forward
 from ferrocnn.architecture import build_layers, check_architecture
 from ferrocnn.checks import Images, check_fraction, check_images, check_int, check_labels
 from ferrocnn.errors import DivergedError
@@ -73,6 +74,8 @@ class CNN:
         self.layers = build_layers(architecture, np.random.default_rng(self.seed))
         self._loss = SigmoidCrossEntropy()
         self._turn = Turn()
+        self._room = 0  # images that the arrays of the layers have room for
+        self._plan = Forward([])
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.config().items())
@@ -126,7 +129,6 @@ class CNN:
             for start in range(0, len(X), _CHUNK):
                 chunk = X[start : start + _CHUNK]
                 logits[start : start + len(chunk)] = self._forward(chunk)
-            self._forget()
         return logits
 
     def forward(self, X: ArrayLike) -> Floats:
@@ -223,13 +225,19 @@ class CNN:
         """Return a table of layers, output shapes, parameters and multiply-adds an image."""
         return summary.table(self)
 
-    def _forward(self, x: NDArray[Any]) -> Floats:
-        for layer in self.layers:
-            x = layer.forward(x)
-        return x
+    def _forward(self, X: Images) -> Floats:
+        """Run all layers, in one call; return the last one's output."""
+        if len(X) > self._room:
+            self._room = len(X)
+            self._plan = Forward([layer.step(self._room) for layer in self.layers])
+        self._plan.run(X)
+        return self.layers[-1].output(len(X))
 
     def _backward(self, X: Images, y: Floats) -> tuple[float, int]:
         logits, targets = self._forward(X), y.reshape(-1, 1)
+        x: NDArray[Any] = X
+        for layer in self.layers:
+            x = layer.remember(x)
         loss = self._loss.loss(logits, targets)
         correct = int(((logits >= 0) == (targets >= 0.5)).sum())
         grad: Floats | None = np.empty_like(logits)

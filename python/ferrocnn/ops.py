@@ -187,7 +187,7 @@ def dense(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -> Flo
     """Return `x @ weight + bias`. x: (n, in); weight: (in, out); bias: (out,). Returns (n, out)."""
     x, weight = floats("x", x, 2), floats("weight", weight, 2)
     out = np.empty((x.shape[0], weight.shape[1]), np.float32)
-    _kernels.dense(x, weight, optional_floats("bias", bias, 1), out)
+    _kernels.dense(x, weight, optional_floats("bias", bias, 1), False, out)
     return out
 
 

@@ -40,22 +40,22 @@ fn check_alignment<T: Element, D: Dimension>(
 }
 
 /// The elements of a contiguous array of any rank.
-pub fn elements<'a>(
+pub fn elements<'a, T: Element>(
     argument: &str,
-    array: &'a PyReadonlyArray<'_, f32, ndarray::IxDyn>,
-) -> PyResult<&'a [f32]> {
+    array: &'a PyReadonlyArray<'_, T, ndarray::IxDyn>,
+) -> PyResult<&'a [T]> {
     array.as_slice().map_err(|_| not_contiguous(argument))
 }
 
 /// As [`elements`], for writing.
-pub fn elements_mut<'a>(
+pub fn elements_mut<'a, T: Element>(
     argument: &str,
-    array: &'a mut PyReadwriteArray<'_, f32, ndarray::IxDyn>,
-) -> PyResult<&'a mut [f32]> {
+    array: &'a mut PyReadwriteArray<'_, T, ndarray::IxDyn>,
+) -> PyResult<&'a mut [T]> {
     array.as_slice_mut().map_err(|_| not_contiguous(argument))
 }
 
-fn not_contiguous(argument: &str) -> PyErr {
+pub fn not_contiguous(argument: &str) -> PyErr {
     PyValueError::new_err(format!("{argument}: expected a C-contiguous array"))
 }
 

@@ -3,6 +3,7 @@
 
 mod arrays;
 mod block;
+mod forward;
 mod geometry;
 mod ops;
 mod updates;
@@ -16,6 +17,8 @@ mod _kernels {
 
     #[pymodule_export]
     use super::block::{conv_pool_relu, conv_pool_relu_backward};
+    #[pymodule_export]
+    use super::forward::Forward;
     #[pymodule_export]
     use super::geometry::{BlockGeometry, ConvGeometry, PoolGeometry};
     #[pymodule_export]

@@ -168,13 +168,14 @@ pub fn dense(
     x: Array<'_, f32, Ix2>,
     weight: Array<'_, f32, Ix2>,
     bias: Option<Array<'_, f32, Ix1>>,
+    relu: bool,
     out: Array<'_, f32, Ix2>,
 ) -> PyResult<()> {
     let (x, weight, mut out) = (read("x", &x)?, read("weight", &weight)?, write("out", &out)?);
     let bias = bias.map(|bias| read("bias", &bias)).transpose()?;
     let (x, weight, out) = (x.as_array(), weight.as_array(), out.as_array_mut());
     let bias = bias.as_ref().map(|bias| bias.as_array());
-    run(py, || affine::dense(x, weight, bias, out))
+    run(py, || affine::dense(x, weight, bias, relu, out))
 }
 
 #[pyfunction]

@@ -78,7 +78,7 @@ fn dense_forward(bencher: Bencher<'_, '_>, (inputs, outputs): (usize, usize)) {
     let bias = values(outputs, 3);
     let mut out = Array2::zeros((BATCH, outputs));
     bencher.counter(ItemsCount::new(2 * BATCH * inputs * outputs)).bench_local(|| {
-        dense(x.view(), weight.view(), Some(bias.view()), out.view_mut()).unwrap();
+        dense(x.view(), weight.view(), Some(bias.view()), false, out.view_mut()).unwrap();
     });
 }
 

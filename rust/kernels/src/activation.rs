@@ -10,12 +10,15 @@ const BLOCK: usize = 1 << 14;
 /// `x = max(x, 0)`; NaN stays NaN.
 pub fn relu(x: &mut [f32]) {
     for_each(chunks_mut(x, BLOCK), |_, block| {
-        for value in block {
-            if *value <= 0.0 {
-                *value = 0.0;
-            }
-        }
+        block.iter_mut().for_each(relu_of);
     });
+}
+
+#[inline(always)]
+pub(crate) fn relu_of(value: &mut f32) {
+    if *value <= 0.0 {
+        *value = 0.0;
+    }
 }
 
 /// The gradient of [`relu`]: zeros `grad` where `y`, the output (or input) of forward, is not

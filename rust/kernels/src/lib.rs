@@ -19,6 +19,7 @@ mod error;
 mod geometry;
 pub mod loss;
 mod matmul;
+pub mod network;
 pub mod optimizer;
 mod pixel;
 pub mod pool;

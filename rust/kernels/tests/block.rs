@@ -79,7 +79,7 @@ fn general_pool(g: &BlockGeometry, conv: &Array4<f32>) -> (Array4<f32>, Array4<u
     max_pool(&g.pool, conv.view(), out.view_mut(), winners.view_mut()).unwrap();
     ferrocnn_kernels::activation::relu(out.as_slice_mut().unwrap());
     winners.zip_mut_with(&out, |winner, &out| {
-        if !(out > 0.0) {
+        if out <= 0.0 {
             *winner = OFF;
         }
     });
@@ -118,7 +118,7 @@ fn assert_pooled(
         let difference = (f64::from(out) - largest.max(0.0)).abs();
         assert!(difference <= tolerance, "{g:?}: {out} instead of {largest}");
         let winner = winners[[i, y, x, f]];
-        assert_eq!(winner == OFF, !(out > 0.0));
+        assert_eq!(winner == OFF, out <= 0.0);
         if winner != OFF {
             assert!(at(winner.into()) >= largest - 2.0 * tolerance, "{g:?}: winner {winner}");
         }

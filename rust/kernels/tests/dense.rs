@@ -8,6 +8,8 @@ use ferrocnn_kernels::optimizer::{Adam, Rule, update};
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, s};
 use proptest::prelude::*;
 
+type Apply<'a> = dyn Fn(&mut Array2<f32>, Rule<&mut [f32]>) + 'a;
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
@@ -24,9 +26,12 @@ proptest! {
         let wide = |array: &Array2<f32>| array.mapv(f64::from);
 
         let mut out = Array2::from_elem((batch, outputs), f32::NAN);
-        dense(x.view(), weight.view(), Some(bias.view()), out.view_mut()).unwrap();
+        dense(x.view(), weight.view(), Some(bias.view()), false, out.view_mut()).unwrap();
         let expected = wide(&x).dot(&wide(&weight)) + bias.mapv(f64::from);
         assert_close(&out, &expected, rounding(inputs + 1));
+        let linear = out.mapv(|value: f32| value.max(0.0).to_bits());
+        dense(x.view(), weight.view(), Some(bias.view()), true, out.view_mut()).unwrap();
+        prop_assert_eq!(out.mapv(f32::to_bits), linear);
 
         let mut dx = Array2::from_elem(x.dim(), f32::NAN);
         let mut dweight = Array2::from_elem(weight.dim(), f32::NAN);
@@ -54,7 +59,7 @@ proptest! {
         let bias = values(outputs, seed ^ 2);
         let of = |x: ArrayView2<f32>| {
             let mut out = Array2::from_elem((x.nrows(), outputs), f32::NAN);
-            dense(x, weight.view(), Some(bias.view()), out.view_mut()).unwrap();
+            dense(x, weight.view(), Some(bias.view()), false, out.view_mut()).unwrap();
             out
         };
         let together = of(x.view());
@@ -77,7 +82,7 @@ proptest! {
         dense_weight_gradient(grad.view(), x.view(), gradient.view_mut()).unwrap();
 
         let start = [2, 3, 4].map(|n| values((inputs, outputs), seed ^ n));
-        let step = |apply: &mut dyn FnMut(&mut Array2<f32>, Rule<&mut [f32]>)| {
+        let step = |apply: &Apply| {
             let [mut weight, mut first, mut second] = start.clone();
             second.mapv_inplace(f32::abs);
             let (one, two) = (first.as_slice_mut().unwrap(), second.as_slice_mut().unwrap());
@@ -93,10 +98,10 @@ proptest! {
             apply(&mut weight, rule);
             [weight, first, second].map(|array| array.mapv(f32::to_bits))
         };
-        let folded = step(&mut |weight, rule| {
+        let folded = step(&|weight, rule| {
             dense_update(grad.view(), x.view(), weight.view_mut(), rule).unwrap();
         });
-        let apart = step(&mut |weight, rule| {
+        let apart = step(&|weight, rule| {
             update(weight.as_slice_mut().unwrap(), gradient.as_slice().unwrap(), rule).unwrap();
         });
         prop_assert_eq!(folded, apart);

@@ -54,7 +54,7 @@ fn dense_layer(batch: usize) -> Vec<u32> {
     let (x, grad) = (values((batch, 300), 4), values((batch, 99), 5));
     let weight = values((300, 99), 6);
     let mut out = Array2::zeros(grad.dim());
-    dense(x.view(), weight.view(), None, out.view_mut()).unwrap();
+    dense(x.view(), weight.view(), None, false, out.view_mut()).unwrap();
     let (mut dx, mut dweight) = (Array2::zeros(x.dim()), Array2::zeros(weight.dim()));
     let mut dbias = Array1::zeros(99);
     dense_backward(grad.view(), weight.view(), Some(dx.view_mut()), dbias.view_mut()).unwrap();

@@ -23,11 +23,17 @@ pub(super) struct Band {
 }
 
 impl Bands {
-    /// Bands of about `rows` pooled rows; fewer where threads would go without work.
-    pub fn new(pool: &PoolGeometry, batch: usize, rows: usize) -> Self {
+    /// Bands of about `rows` pooled rows, a multiple of `step`. Where the images are too few for the
+    /// threads, each is cut into equal bands.
+    pub fn new(pool: &PoolGeometry, batch: usize, rows: usize, step: usize) -> Self {
         let [height, width, channels] = pool.output_shape();
-        let fair = batch.div_ceil(threads::threads().unwrap_or(1)).max(1);
-        let images = (rows / height).clamp(1, fair);
+        let threads = threads::threads().unwrap_or(1);
+        let images = (rows / height).clamp(1, batch.div_ceil(threads).max(1));
+        let rows = if batch < threads {
+            height.div_ceil(threads.div_ceil(batch.max(1))).next_multiple_of(step)
+        } else {
+            rows
+        };
         Self { height, row: width * channels, batch, images, rows: rows.min(height) }
     }
 

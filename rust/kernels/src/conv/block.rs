@@ -37,12 +37,24 @@ pub fn conv_pool_relu<T: Pixel>(
     let bias = slice("bias", &bias, &[conv.out_channels])?;
     let out = slice_mut("out", &mut out, &batch_of(batch, pool.output_shape()))?;
     let winners = slice_mut("winners", &mut winners, &batch_of(batch, pool.output_shape()))?;
+    forward(geometry, x, weight, bias, out, winners);
+    Ok(())
+}
+
+/// [`conv_pool_relu`] on slices of the shapes of the geometry.
+pub(crate) fn forward<T: Pixel>(
+    geometry: &BlockGeometry,
+    x: &[T],
+    weight: &[f32],
+    bias: &[f32],
+    out: &mut [f32],
+    winners: &mut [u8],
+) {
     if winograd::suits(geometry) {
         winograd::conv_pool_relu(geometry, x, weight, bias, out, winners);
     } else {
         direct::conv_pool_relu(geometry, x, weight, bias, out, winners);
     }
-    Ok(())
 }
 
 /// The gradients of [`conv_pool_relu`]: overwrites `dx` (where asked for), `dweight` and `dbias`,

@@ -15,5 +15,6 @@ mod slices;
 mod weight_gradient;
 mod winograd;
 
+pub(crate) use block::forward;
 pub use block::{OFF, conv_pool_relu, conv_pool_relu_backward};
 pub use general::{conv2d, conv2d_backward};

@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 
+use crate::activation;
 use crate::matmul::{Left, Product, Start};
 use crate::scratch::{Free, lend};
 use crate::simd::{Kernel, Simd, dispatch, load, store};
@@ -18,23 +19,30 @@ const FEATURES: usize = 64;
 /// are 256 KB, and stay in the second-level cache meanwhile.
 const DEPTH: usize = 512;
 
+/// How many rows ahead the weights of a single image are asked for: reading them is all that its
+/// product waits for, and the skipped rows hide the pattern from the hardware.
+const AHEAD: usize = 32;
+/// Floats of a cache line.
+const LINE: usize = 16;
+
 thread_local! {
     static INPUTS: Free<Input> = const { RefCell::new(Vec::new()) };
 }
 
 /// Overwrites `out`.
-pub(super) fn overwrite(
+pub(crate) fn overwrite(
     x: &[f32],
     weight: &[f32],
     bias: Option<&[f32]>,
     (inputs, outputs): (usize, usize),
+    relu: bool,
     out: &mut [f32],
 ) {
     let batch = x.len() / inputs;
     let crowded = batch.div_ceil(IMAGES) >= threads::threads().unwrap_or(1);
     let columns = if crowded { outputs } else { FEATURES.min(outputs) };
     let tiles = tiles_mut(out, outputs, IMAGES, columns);
-    for_each(tiles, |index, out| {
+    for_each(tiles, |index, mut out| {
         let per_row = outputs.div_ceil(columns);
         let first = index % per_row * columns;
         let x = &x[index / per_row * IMAGES * inputs..][..out.rows() * inputs];
@@ -42,10 +50,15 @@ pub(super) fn overwrite(
         let weight = &weight[first..];
         if out.rows() == 1 {
             lend(&INPUTS, inputs, |list| {
-                dispatch(Single { x, weight, outputs, bias, list, out });
+                dispatch(Single { x, weight, outputs, bias, list, out: out.reborrow() });
             });
         } else {
-            multiply(x, weight, bias, (inputs, outputs), out);
+            multiply(x, weight, bias, (inputs, outputs), out.reborrow());
+        }
+        if relu {
+            for row in 0..out.rows() {
+                out.row(row).iter_mut().for_each(activation::relu_of);
+            }
         }
     });
 }
@@ -140,7 +153,11 @@ impl Single<'_> {
                 }
             }
             let weight = self.weight.as_ptr().add(column);
-            for input in &self.list[..count] {
+            for (position, input) in self.list[..count].iter().enumerate() {
+                let ahead = self.list[(position + AHEAD).min(count - 1)].index as usize;
+                for v in (0..NV * S::LANES).step_by(LINE) {
+                    simd.prefetch(weight.wrapping_add(ahead * self.outputs + v));
+                }
                 let factor = simd.splat(input.value);
                 let row = weight.add(input.index as usize * self.outputs);
                 for (v, sum) in sums.iter_mut().enumerate() {

@@ -4,6 +4,7 @@ mod forward;
 mod input_gradient;
 mod weight_gradient;
 
+pub(crate) use forward::overwrite as forward;
 use ndarray::{ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2};
 
 use crate::error::{KernelError, Result};
@@ -11,7 +12,7 @@ use crate::optimizer::Rule;
 use crate::sums::add;
 use crate::view::{slice, slice_mut};
 
-/// `out = x weight + bias`.
+/// `out = x weight + bias`, or the ReLU of that.
 ///
 /// `x` is (batch, in_features), `weight` (in_features, out_features), `bias` (out_features),
 /// `out` (batch, out_features).
@@ -22,6 +23,7 @@ pub fn dense(
     x: ArrayView2<f32>,
     weight: ArrayView2<f32>,
     bias: Option<ArrayView1<f32>>,
+    relu: bool,
     mut out: ArrayViewMut2<f32>,
 ) -> Result<()> {
     let (inputs, outputs) = features(&weight)?;
@@ -33,7 +35,7 @@ pub fn dense(
         None => None,
     };
     let out = slice_mut("out", &mut out, &[batch, outputs])?;
-    forward::overwrite(x, weight, bias, (inputs, outputs), out);
+    forward(x, weight, bias, (inputs, outputs), relu, out);
     Ok(())
 }
 

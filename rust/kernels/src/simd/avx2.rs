@@ -145,6 +145,12 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn prefetch(self, address: *const f32) {
+        // SAFETY: a prefetch reads nothing that the program could see, and cannot fault.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+    }
+
+    #[inline(always)]
     unsafe fn load(self, source: *const f32) -> __m256 {
         // SAFETY: as above.
         unsafe { _mm256_loadu_ps(source) }

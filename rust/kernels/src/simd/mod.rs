@@ -73,6 +73,9 @@ pub trait Simd: Copy {
     /// `count` bytes must be writable; no others are touched.
     unsafe fn store_index(self, target: *mut u8, count: usize, value: Self::Index);
 
+    /// Asks for the cache line at `address` soon; a hint, for any address.
+    fn prefetch(self, address: *const f32);
+
     /// The `LANES` floats at `source`.
     ///
     /// # Safety

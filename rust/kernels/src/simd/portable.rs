@@ -90,6 +90,9 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn prefetch(self, _: *const f32) {}
+
+    #[inline(always)]
     unsafe fn load(self, source: *const f32) -> [f32; 4] {
         // SAFETY: the caller promises four readable floats.
         unsafe { source.cast::<[f32; 4]>().read_unaligned() }

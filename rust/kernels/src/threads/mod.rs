@@ -78,6 +78,8 @@ fn replace(new: Pool) -> Arc<Pool> {
     let old = POOL.write().unwrap_or_else(PoisonError::into_inner).replace(Arc::clone(&new));
     // Dropping the pool of the process that this one was forked from would wait for threads that
     // are not here.
-    old.filter(|old| old.process() != new.process()).map(std::mem::forget);
+    if let Some(inherited) = old.filter(|old| old.process() != new.process()) {
+        std::mem::forget(inherited);
+    }
     new
 }

@@ -159,7 +159,7 @@ impl Drop for Ending<'_> {
         let mut spins = 0u32;
         while self.0.state.load(SeqCst) & INSIDE != 0 {
             spins += 1;
-            if spins % 1024 == 0 {
+            if spins.is_multiple_of(1024) {
                 thread::yield_now(); // the helper may want this very processor
             }
             spin_loop();
