@@ -1,7 +1,9 @@
 //! A look at the values of an array before they are used.
 
+use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
+
 use crate::simd::{Kernel, Simd, dispatch};
-use crate::threads::{chunks, chunks_mut, for_each};
+use crate::threads::{chunks, for_each};
 
 /// Elements that one task takes.
 const BLOCK: usize = 1 << 14;
@@ -9,15 +11,16 @@ const BLOCK: usize = 1 << 14;
 /// The smallest and the largest value, or `None` where one is NaN or infinite. An empty slice
 /// gives (inf, -inf).
 pub fn finite_range(values: &[f32]) -> Option<(f32, f32)> {
-    let nothing = (i32::MAX, i32::MIN);
-    let mut extremes = vec![nothing; values.len().div_ceil(BLOCK)];
-    for_each((chunks(values, BLOCK), chunks_mut(&mut extremes, 1)), |_, (block, extremes)| {
-        extremes[0] = dispatch(Extremes(block));
+    let (low, high) = (AtomicI32::new(i32::MAX), AtomicI32::new(i32::MIN));
+    for_each(chunks(values, BLOCK), |_, block| {
+        let extremes = dispatch(Extremes(block));
+        low.fetch_min(extremes.0, Relaxed);
+        high.fetch_max(extremes.1, Relaxed);
     });
-    let (low, high) = extremes.into_iter().fold(nothing, |a, b| (a.0.min(b.0), a.1.max(b.1)));
-    if (low, high) == nothing {
+    if values.is_empty() {
         return Some((f32::INFINITY, f32::NEG_INFINITY));
     }
+    let (low, high) = (low.into_inner(), high.into_inner());
     let finite = key(f32::NEG_INFINITY) < low && high < key(f32::INFINITY);
     finite.then_some((value(low), value(high)))
 }

@@ -30,8 +30,8 @@ pub(crate) fn lend<T: Copy + Default, R>(
     length: usize,
     body: impl FnOnce(&mut [T]) -> R,
 ) -> R {
-    let mut buffer = free.with_borrow_mut(Vec::pop).unwrap_or_default();
     let room = length + ALIGNMENT / size_of::<T>();
+    let mut buffer = free.with_borrow_mut(|free| take(free, room));
     if buffer.len() < room {
         buffer.resize(room, T::default());
     }
@@ -41,4 +41,15 @@ pub(crate) fn lend<T: Copy + Default, R>(
         free.with_borrow_mut(|free| free.push(buffer));
     }
     result
+}
+
+/// The smallest buffer that is large enough; else the largest, which is made larger.
+fn take<T>(free: &mut Vec<Vec<T>>, room: usize) -> Vec<T> {
+    let fit = |buffer: &Vec<T>| {
+        if buffer.len() < room { usize::MAX - buffer.len() } else { buffer.len() }
+    };
+    match free.iter().enumerate().min_by_key(|(_, buffer)| fit(buffer)) {
+        Some((index, _)) => free.swap_remove(index),
+        None => Vec::new(),
+    }
 }

@@ -79,7 +79,7 @@ fn general_pool(g: &BlockGeometry, conv: &Array4<f32>) -> (Array4<f32>, Array4<u
     max_pool(&g.pool, conv.view(), out.view_mut(), winners.view_mut()).unwrap();
     ferrocnn_kernels::activation::relu(out.as_slice_mut().unwrap());
     winners.zip_mut_with(&out, |winner, &out| {
-        if out <= 0.0 {
+        if out.is_nan() || out <= 0.0 {
             *winner = OFF;
         }
     });
