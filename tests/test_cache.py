@@ -13,6 +13,7 @@ from PIL import Image, ImageFile
 
 from cache_cases import check_same, check_true, contents, load, write_pets
 from ferrocnn import cache as module
+from ferrocnn import decoding
 from ferrocnn.preprocessing import Preprocessing
 from image_cases import fill, picture
 
@@ -190,7 +191,7 @@ class TestOtherDecoding:
         ("owner", "name", "value"),
         [
             (PIL, "__version__", "99.0"),
-            (module, "DECODE_VERSION", 99),
+            (decoding, "DECODE_VERSION", 99),
             (Image, "MAX_IMAGE_PIXELS", 1000),
             (ImageFile, "LOAD_TRUNCATED_IMAGES", True),
         ],

@@ -24,8 +24,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ferrocnn.decoding import decoder_facts
 from ferrocnn.files import replacing
-from ferrocnn.preprocessing import DECODE_VERSION, Preprocessing
+from ferrocnn.preprocessing import Preprocessing
 
 # What all files of the cache may take together; the least recently used are removed first.
 LIMIT = 4 * 2**30
@@ -168,20 +169,7 @@ def cache_folder() -> Path:
 
 def _key(folder: str | os.PathLike[str], preprocessing: Preprocessing) -> str:
     """Everything besides the files themselves that decides on pixels and reasons."""
-    import PIL
-    from PIL import Image, ImageFile, features
-
-    modules = {name: str(opener.__module__) for name, (opener, _) in list(Image.OPEN.items())}
-    facts = {
-        "folder": os.path.abspath(folder),
-        "preprocessing": preprocessing.to_dict(),
-        "decode_version": DECODE_VERSION,
-        "pillow": PIL.__version__,
-        "jpeg_library": features.version("libjpeg_turbo") or features.version("jpg"),
-        "added_formats": sorted(n for n, module in modules.items() if module[:4] != "PIL."),
-        "max_image_pixels": Image.MAX_IMAGE_PIXELS,
-        "load_truncated_images": ImageFile.LOAD_TRUNCATED_IMAGES,
-    }
+    facts = {"folder": os.path.abspath(folder), **decoder_facts(preprocessing)}
     return json.dumps(facts, default=str)
 
 

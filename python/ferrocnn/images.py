@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from queue import SimpleQueue
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ferrocnn.cache import PictureCache, Pictures
 from ferrocnn.checks import check_fraction, check_int
+from ferrocnn.decoding import Decoder, decoders_for
 from ferrocnn.folders import SkippedFile, read_layout
 from ferrocnn.preprocessing import Preprocessing, quiet_pillow
 
@@ -21,8 +24,6 @@ __all__ = ["ImageDataset", "SkippedFile", "load_images"]
 
 # Files that a thread takes at a time: handing over each one alone costs a fifth of the time.
 _BLOCK = 32
-# Pillow holds Python's lock for a tenth of a photograph's time, so more threads only queue for it.
-_MOST_THREADS = 8
 
 
 @dataclass(eq=False, repr=False)
@@ -137,7 +138,11 @@ def load_images(
     Where it cannot be written a warning is logged, and nothing else is different. After Ctrl-C it
     holds what was decoded until then.
 
-    Memory: the images at model size, ``n * height * width * 3`` bytes, and one picture per thread.
+    Several thousand files are decoded in processes, one for each core, 8 at most. They run nothing
+    of the program's own, and end before this function does.
+
+    Memory: the images at model size, ``n * height * width * 3`` bytes, one picture per core, and
+    20 MB per process.
 
     Args:
         folder: the folder of class folders, or of such a pair.
@@ -215,31 +220,39 @@ def _decode(
 
     todo = np.flatnonzero(~pictures.settled).tolist()
     stopped = threading.Event()
-
-    def decode_one(index: int) -> None:
-        try:
-            pictures.images[index] = preprocessing.decode(paths[index])
-            pictures.settled[index] = True
-        except Exception as error:  # whatever one file does, the others are still wanted
-            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            pictures.reasons[index] = reason
-            pictures.settled[index] = isinstance(error, ValueError)  # else the system refused it
+    decoders = decoders_for(preprocessing, len(todo))
+    idle: SimpleQueue[Decoder] = SimpleQueue()
 
     def decode_block(start: int) -> int:
         block = todo[start : start + _BLOCK]
-        for index in block:
-            if not stopped.is_set():
-                decode_one(index)
+        decoder = idle.get()
+        try:
+            outcomes = decoder.decode([paths[index] for index in block])
+            for index in block:
+                if stopped.is_set():
+                    break
+                pixels, pictures.reasons[index], settled = next(outcomes)
+                if pixels is not None:
+                    pictures.images[index] = pixels
+                pictures.settled[index] = settled
+        except BaseException:  # the decoder is left half way: nobody may use it
+            stopped.set()
+            raise
+        finally:
+            idle.put(decoder)
         return len(block)
 
-    pool = ThreadPoolExecutor(min(_usable_cores(), _MOST_THREADS))
+    pool = ThreadPoolExecutor(len(decoders))
     bar = tqdm(
         total=len(paths),
         initial=len(paths) - len(todo),
         unit=" images",
         disable=not progress or None,  # None: on a terminal only
     )
-    with quiet_pillow, bar:
+    with quiet_pillow, bar, contextlib.ExitStack() as stack:
+        for decoder in decoders:
+            stack.callback(decoder.close)
+            idle.put(decoder)
         try:
             for block in [pool.submit(decode_block, i) for i in range(0, len(todo), _BLOCK)]:
                 bar.update(block.result())
@@ -277,11 +290,3 @@ def _check_classes(dataset: ImageDataset, folder: str | os.PathLike[str], need_a
     raise ValueError(
         f"folder: expected {problem} ({len(dataset.skipped)} skipped{first and ': ' + first})"
     )
-
-
-def _usable_cores() -> int:
-    """Cores that this process may run on, which in a container can be fewer than there are."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS and Windows
-        return os.cpu_count() or 1
