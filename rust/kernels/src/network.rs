@@ -97,7 +97,7 @@ fn block<'a, T: Pixel>(
 /// The first `length` elements.
 fn front<'a, T>(argument: &'static str, slice: &'a mut [T], length: usize) -> Result<&'a mut [T]> {
     let got = slice.len();
-    slice.get_mut(..length).ok_or(KernelError::Shape {
+    slice.get_mut(..length).ok_or_else(|| KernelError::Shape {
         argument,
         expected: vec![length],
         got: vec![got],
