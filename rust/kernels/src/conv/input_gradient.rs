@@ -92,24 +92,32 @@ impl Image<'_> {
         let (kernel, columns) = ((conv.height.window, conv.width.window), padded_extent(conv).1);
         let filter = kernel.0 * kernel.1 * width;
         let filters = &self.filters[first * kernel.0 * kernel.1 * channels..][channel * filter..];
+        let patches = kernel == (3, 3) && width == S::LANES;
         let mut position = 0;
         for y in 0..pool.height.output {
             for x in 0..pool.width.output {
                 let element = position * channels + channel;
+                let grads = &self.pooled.grad[element..][..count];
                 let masks = place_masks(simd, &self.pooled.winners[element..][..count]);
-                for (place, mask) in masks.into_iter().enumerate() {
-                    let corner = ((2 * y + place / 2) * columns + 2 * x + place % 2) * width;
-                    Window {
-                        mask,
-                        grads: &self.pooled.grad[element..][..count],
-                        filters,
-                        filter,
-                        rows: kernel.0,
-                        run: kernel.1 * width,
-                        target: &mut self.padded[corner..],
-                        target_row: columns * width,
+                let corner = (2 * y * columns + 2 * x) * width;
+                if patches {
+                    let target = &mut self.padded[corner..];
+                    Patch { masks, grads, filters, target, row: columns * width }.add(simd);
+                } else {
+                    for (place, mask) in masks.into_iter().enumerate() {
+                        let start = corner + (place / 2 * columns + place % 2) * width;
+                        Window {
+                            mask,
+                            grads,
+                            filters,
+                            filter,
+                            rows: kernel.0,
+                            run: kernel.1 * width,
+                            target: &mut self.padded[start..],
+                            target_row: columns * width,
+                        }
+                        .add(simd);
                     }
-                    .add(simd);
                 }
                 position += 1;
             }
@@ -260,5 +268,73 @@ impl Window<'_> {
             }
         }
         VECTORS * S::LANES
+    }
+}
+
+/// All four windows of a pooled pixel, for 3x3 kernels and a slice as wide as a vector: they cover
+/// four by four pixels, which 16 registers hold. The terms of each element come in the order of
+/// `Window`.
+struct Patch<'a> {
+    masks: [u32; 4],
+    grads: &'a [f32],
+    filters: &'a [f32],
+    target: &'a mut [f32],
+    /// Floats from one row of `target` to the next.
+    row: usize,
+}
+
+impl Patch<'_> {
+    #[inline(always)]
+    fn add<S: Simd>(self, simd: S) {
+        let target = &mut self.target[..3 * self.row + 4 * S::LANES];
+        let target = target.as_mut_ptr();
+        let mut sums = [[simd.splat(0.0); 4]; 4];
+        // SAFETY: the slice above holds four vectors at the start of each of four rows; bits of
+        // the masks stand for channels of `grads`, whose filters are inside `filters`.
+        unsafe {
+            for (a, sums) in sums.iter_mut().enumerate() {
+                for (b, sum) in sums.iter_mut().enumerate() {
+                    *sum = simd.load(target.add(a * self.row + b * S::LANES));
+                }
+            }
+            self.add_place::<S, 0, 0>(simd, &mut sums);
+            self.add_place::<S, 0, 1>(simd, &mut sums);
+            self.add_place::<S, 1, 0>(simd, &mut sums);
+            self.add_place::<S, 1, 1>(simd, &mut sums);
+            for (a, sums) in sums.iter().enumerate() {
+                for (b, &sum) in sums.iter().enumerate() {
+                    simd.store(target.add(a * self.row + b * S::LANES), sum);
+                }
+            }
+        }
+    }
+
+    /// Adds the filters of the channels that won at row `Y` and column `X`.
+    ///
+    /// # Safety
+    /// Bits of the mask must stand for channels of `grads` and filters of `filters`.
+    #[inline(always)]
+    unsafe fn add_place<S: Simd, const Y: usize, const X: usize>(
+        &self,
+        simd: S,
+        sums: &mut [[S::F32; 4]; 4],
+    ) {
+        let mut mask = self.masks[2 * Y + X];
+        while mask != 0 {
+            let f = mask.trailing_zeros() as usize;
+            mask &= mask - 1;
+            // SAFETY: the caller's promise.
+            let (grad, filter) = unsafe {
+                (self.grads.get_unchecked(f), self.filters.as_ptr().add(f * 9 * S::LANES))
+            };
+            let grad = simd.splat(*grad);
+            for a in 0..3 {
+                for b in 0..3 {
+                    // SAFETY: as above.
+                    let lanes = unsafe { simd.load(filter.add((3 * a + b) * S::LANES)) };
+                    sums[Y + a][X + b] = simd.mul_add(grad, lanes, sums[Y + a][X + b]);
+                }
+            }
+        }
     }
 }

@@ -34,9 +34,9 @@ pub(super) fn overwrite(
         return;
     }
     scratch::with(outputs * batch, |columns| {
-        transpose(grad, outputs, batch, outputs, columns);
+        transpose(grad, outputs, TileMut::new(columns, batch));
         let columns = &*columns;
-        for_each(tiles(dx), |block, mut dx| {
+        for_each(tiles(dx), |block, dx| {
             let features = dx.columns();
             scratch::with(features * batch, |product| {
                 Product {
@@ -54,7 +54,7 @@ pub(super) fn overwrite(
                     out: TileMut::new(product, batch),
                 }
                 .compute();
-                dispatch(Transposed { product, dx: dx.reborrow() });
+                dispatch(Transposed { product, dx });
             });
         });
     });
@@ -70,18 +70,8 @@ impl Kernel for Transposed<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(mut self, _simd: S) {
-        const SIDE: usize = 16;
-        let batch = self.dx.rows();
-        for left in (0..self.dx.columns()).step_by(SIDE) {
-            for image in 0..batch {
-                let row = &mut self.dx.row(image)[left..];
-                let columns = self.product[left * batch + image..].iter().step_by(batch);
-                for (target, &value) in row.iter_mut().zip(columns).take(SIDE) {
-                    *target = value;
-                }
-            }
-        }
+    fn run<S: Simd>(self, _simd: S) {
+        transpose(self.product, self.dx.rows(), self.dx);
     }
 }
 

@@ -6,10 +6,12 @@ mod weight_gradient;
 
 pub(crate) use forward::overwrite as forward;
 use ndarray::{ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2};
+use wide::f32x4;
 
 use crate::error::{KernelError, Result};
 use crate::optimizer::Rule;
 use crate::sums::add;
+use crate::threads::TileMut;
 use crate::view::{slice, slice_mut};
 
 /// `out = x weight + bias`, or the ReLU of that.
@@ -117,20 +119,37 @@ fn features(weight: &ArrayView2<f32>) -> Result<(usize, usize)> {
     }
 }
 
-/// `out[c][r] = source[r * stride + c]` for `rows` by `columns`.
+/// `out[c][r] = source[r * stride + c]`.
 ///
-/// A square at a time: the rows of a whole power of two fall into few cache sets and would push
-/// each other out.
+/// Four by four elements in registers, and squares of those: the rows of a whole power of two fall
+/// into few cache sets and would push each other out.
 #[inline(always)]
-fn transpose(source: &[f32], stride: usize, rows: usize, columns: usize, out: &mut [f32]) {
-    const SIDE: usize = 16;
-    for top in (0..rows).step_by(SIDE) {
-        let bottom = (top + SIDE).min(rows);
-        for left in (0..columns).step_by(SIDE) {
-            for c in left..(left + SIDE).min(columns) {
-                let targets = &mut out[c * rows..][top..bottom];
-                for (target, row) in targets.iter_mut().zip(top..bottom) {
-                    *target = source[row * stride + c];
+fn transpose(source: &[f32], stride: usize, mut out: TileMut<f32>) {
+    const SQUARE: usize = 16;
+    const BLOCK: usize = 4;
+    let (rows, columns) = (out.columns(), out.rows());
+    for top in (0..rows).step_by(SQUARE) {
+        for left in (0..columns).step_by(SQUARE) {
+            for r in (top..rows.min(top + SQUARE)).step_by(BLOCK) {
+                for c in (left..columns.min(left + SQUARE)).step_by(BLOCK) {
+                    if r + BLOCK <= rows && c + BLOCK <= columns {
+                        let row = |k: usize| {
+                            let [a, b, c, d, ..] = source[(r + k) * stride + c..] else {
+                                return f32x4::splat(0.0);
+                            };
+                            f32x4::from([a, b, c, d])
+                        };
+                        let block = f32x4::transpose([row(0), row(1), row(2), row(3)]);
+                        for (k, lanes) in block.into_iter().enumerate() {
+                            out.row(c + k)[r..r + BLOCK].copy_from_slice(&lanes.to_array());
+                        }
+                    } else {
+                        for r in r..rows.min(r + BLOCK) {
+                            for c in c..columns.min(c + BLOCK) {
+                                out.row(c)[r] = source[r * stride + c];
+                            }
+                        }
+                    }
                 }
             }
         }

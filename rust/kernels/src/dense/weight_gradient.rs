@@ -51,7 +51,7 @@ fn block_gradient(
     // A column of x lies in steps of a power of two, which all fall into one cache set: transposed
     // first, it is contiguous.
     scratch::with(count * batch, |columns| {
-        dispatch(Columns { x: &x[first..], inputs, batch, count, columns });
+        dispatch(Columns { x: &x[first..], inputs, batch, columns });
         Product {
             runs: 1,
             run_length: batch,
@@ -65,12 +65,11 @@ fn block_gradient(
     });
 }
 
-/// Transposes `batch` rows of `count` features.
+/// Transposes `batch` rows of features, as many as `columns` has room for.
 struct Columns<'a> {
     x: &'a [f32],
     inputs: usize,
     batch: usize,
-    count: usize,
     columns: &'a mut [f32],
 }
 
@@ -79,6 +78,6 @@ impl Kernel for Columns<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, _simd: S) {
-        transpose(self.x, self.inputs, self.batch, self.count, self.columns);
+        transpose(self.x, self.inputs, TileMut::new(self.columns, self.batch));
     }
 }

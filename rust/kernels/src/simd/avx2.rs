@@ -115,6 +115,15 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn discard(self, value: __m256, winner: __m256i, index: u8) -> __m256 {
+        // SAFETY: as above.
+        unsafe {
+            let wins = _mm256_cmpeq_epi32(winner, _mm256_set1_epi32(index.into()));
+            _mm256_andnot_ps(_mm256_castsi256_ps(wins), value)
+        }
+    }
+
+    #[inline(always)]
     fn lanes_of(self, winner: __m256i, index: u8) -> u32 {
         // SAFETY: as above.
         unsafe {

@@ -106,6 +106,15 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn discard(self, value: __m512, winner: __m512i, index: u8) -> __m512 {
+        // SAFETY: as above.
+        unsafe {
+            let others = _mm512_cmpneq_epi32_mask(winner, _mm512_set1_epi32(index.into()));
+            _mm512_maskz_mov_ps(others, value)
+        }
+    }
+
+    #[inline(always)]
     fn lanes_of(self, winner: __m512i, index: u8) -> u32 {
         // SAFETY: as above.
         unsafe { _mm512_cmpeq_epi32_mask(winner, _mm512_set1_epi32(index.into())).into() }

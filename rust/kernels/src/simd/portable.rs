@@ -73,6 +73,11 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn discard(self, value: f32x4, winner: u32x4, index: u8) -> f32x4 {
+        value & cast::<_, f32x4>(!is(winner, index))
+    }
+
+    #[inline(always)]
     fn lanes_of(self, winner: u32x4, index: u8) -> u32 {
         is(winner, index).to_bitmask()
     }

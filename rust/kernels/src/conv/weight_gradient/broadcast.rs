@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::conv::block::Pooled;
+use crate::conv::block::{OFF, Pooled};
 use crate::conv::padded::{image_size, pad_rows, padded_row};
 use crate::pixel::Pixel;
 use crate::scratch;
@@ -134,9 +134,9 @@ impl<T: Pixel> Band<'_, T> {
                     let upper = upper.add((2 * y + row) * padded_row + 2 * x * pixel + at);
                     let lower = upper.add(padded_row);
                     let windows = [upper, upper.add(pixel), lower, lower.add(pixel)];
+                    bias = simd.add(bias, simd.discard(grad, winner, OFF));
                     for (window, place) in windows.into_iter().zip(0..) {
                         let live = simd.select(grad, winner, place);
-                        bias = simd.add(bias, live);
                         for (k, sum) in sums.iter_mut().enumerate() {
                             *sum = simd.mul_add(simd.splat(*window.add(k)), live, *sum);
                         }

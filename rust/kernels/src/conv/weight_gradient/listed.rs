@@ -197,7 +197,7 @@ impl<T: Pixel> Sum<'_, T> {
         let window = taps * conv.in_channels;
         let (sums, biases) = self.sums.split_at_mut(conv.out_channels * window);
         let positions = self.bands.positions(self.pooled, band, self.memory.pixels);
-        positions.add_biases(biases);
+        positions.add_biases(simd, biases);
         let Bands { padded: (_, columns), slices: together, slice: size, .. } = *self.bands;
         for skipped in (0..slices(conv.in_channels).count()).step_by(together) {
             let slices = slices(conv.in_channels).skip(skipped).take(together);
@@ -259,12 +259,26 @@ impl Positions<'_> {
 
     /// Adds the live elements to the biases of their channels.
     #[inline(always)]
-    fn add_biases(&self, biases: &mut [f32]) {
+    fn add_biases<S: Simd>(&self, simd: S, biases: &mut [f32]) {
         let pixels =
-            self.grads.chunks_exact(self.channels).zip(self.winners.chunks_exact(self.channels));
-        for (grads, winners) in pixels {
-            let elements = grads.iter().zip(winners);
-            for (bias, (&grad, &winner)) in biases.iter_mut().zip(elements) {
+            || self.grads.chunks_exact(self.channels).zip(self.winners.chunks_exact(self.channels));
+        let whole = self.channels / S::LANES * S::LANES;
+        for channel in (0..whole).step_by(S::LANES) {
+            let bias = &mut biases[channel..][..S::LANES];
+            // SAFETY: `channel + LANES` elements are inside `bias` and each pixel.
+            unsafe {
+                let mut sum = simd.load(bias.as_ptr());
+                for (grads, winners) in pixels() {
+                    let grad = simd.load(grads.as_ptr().add(channel));
+                    let winner = simd.load_index(winners.as_ptr().add(channel), S::LANES);
+                    sum = simd.add(sum, simd.discard(grad, winner, OFF));
+                }
+                simd.store(bias.as_mut_ptr(), sum);
+            }
+        }
+        for (grads, winners) in pixels() {
+            let elements = grads.iter().zip(winners).skip(whole);
+            for (bias, (&grad, &winner)) in biases[whole..].iter_mut().zip(elements) {
                 *bias += if winner < OFF { grad } else { 0.0 };
             }
         }
