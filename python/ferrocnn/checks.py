@@ -90,18 +90,19 @@ def check_images(X: ArrayLike, input_shape: Sequence[int], name: str = "X") -> I
     infinite values, another shape or dtype raise. Floats that look like 0..255 warn.
     """
     array = as_array(X, name)
-    expected = f"expected (batch, {', '.join(map(str, input_shape))}) uint8 or float"
+    shape = tuple(input_shape)
+    if array.dtype == np.uint8 and array.shape[1:] == shape and len(array) > 0:
+        return np.ascontiguousarray(array)
+    expected = f"expected (batch, {', '.join(map(str, shape))}) uint8 or float"
     got = f"got {array.shape} {array.dtype}"
     if array.dtype != np.uint8 and not np.issubdtype(array.dtype, np.floating):
         raise TypeError(f"{name}: {expected}, {got}")
-    if array.shape == tuple(input_shape):
+    if array.shape == shape:
         raise ValueError(f"{name}: {expected}, {got}; add a batch axis with {name}[None]")
-    if array.shape[1:] != tuple(input_shape):
+    if array.shape[1:] != shape:
         raise ValueError(f"{name}: {expected}, {got}")
     if array.shape[0] == 0:
         raise ValueError(f"{name}: expected at least one image, {got}")
-    if array.dtype == np.uint8:
-        return np.ascontiguousarray(array)
     with np.errstate(over="ignore"):  # what overflows is found as infinite below
         floats = np.require(array, np.float32, ["C", "A"])
     value_range = _kernels.finite_range(floats)
