@@ -35,8 +35,9 @@ def layer_seconds(model: ferrocnn.CNN, X: NDArray[np.uint8]) -> list[tuple[str, 
     results, x = [], X
     rule = ferrocnn.SGD(1e-9)
     for layer in model.layers:
-        output = layer.forward(x).copy()
-        forward = median_seconds(lambda layer=layer, x=x: layer.forward(x))
+        step = _kernels.Forward([layer.step(len(x))])
+        forward = median_seconds(lambda step=step, x=x: step.run(x))
+        output = layer.remember(x).copy()
         grad, need_dx = np.empty_like(output), layer is not model.layers[0]
 
         def backward(layer=layer, grad=grad, output=output, need_dx=need_dx) -> None:

@@ -59,8 +59,8 @@ def test_a_wrong_count_is_named(count: object, error: type[Exception]) -> None:
 
 STEP = """
 import numpy as np, hashlib, ferrocnn
-model = ferrocnn.CNN((20, 18, 3), [(16, 3), (24, 3)], [33, 1], seed=0)
-X = np.random.default_rng(0).integers(0, 256, (37, 20, 18, 3), np.uint8)
+model = ferrocnn.CNN((40, 36, 3), [(8, 3), (16, 3), (24, 3), (9, 3)], [33, 1], seed=0)
+X = np.random.default_rng(0).integers(0, 256, (37, 40, 36, 3), np.uint8)
 ferrocnn.train(model, X, np.arange(37) % 2, epochs=2, optimizer="adam", seed=0, progress=False)
 digest = hashlib.sha256()
 for value in model.parameters().values():

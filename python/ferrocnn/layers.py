@@ -47,8 +47,29 @@ class Buffers:
         return array[:count]
 
 
+class Plan:
+    """The layers of a network, run forward in one call.
+
+    Its arrays have room for the largest batch so far; a larger one gets new ones.
+    """
+
+    def __init__(self, layers: Sequence["Layer"]) -> None:
+        self._layers = layers
+        self._room = 0
+        self._forward = _kernels.Forward([])
+
+    def run(self, x: NDArray[Any]) -> Floats:
+        """Run all layers on (n, height, width, channels) images; return the last one's output."""
+        if len(x) > self._room:
+            self._room = 0  # until all layers have their arrays
+            self._forward = _kernels.Forward([layer.step(len(x)) for layer in self._layers])
+            self._room = len(x)
+        self._forward.run(x)
+        return self._layers[-1].output(len(x))
+
+
 class Layer(ABC):
-    """What all layers share: parameters, gradients of equal names and shapes, and a shape."""
+    """What all layers share: parameters, a gradient for each, and a shape."""
 
     name: str
     kind: str
@@ -91,11 +112,6 @@ class Layer(ABC):
     def output(self, count: int) -> Floats:
         """Return the output of the last `Forward` for its first `count` images."""
         return self._y[:count]
-
-    def forward(self, x: NDArray[Any]) -> Floats:
-        """Return the output for a batch."""
-        _kernels.Forward([self.step(len(x))]).run(x)
-        return self.remember(x)
 
     @abstractmethod
     def backward(self, grad: Floats, *, need_dx: bool) -> Floats | None:

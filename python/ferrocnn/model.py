@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ferrocnn import checkpoint, summary
-from ferrocnn._kernels import Forward
 from ferrocnn.architecture import build_layers, check_architecture
 from ferrocnn.checks import Images, check_fraction, check_images, check_int, check_labels
 from ferrocnn.errors import DivergedError
 from ferrocnn.gradients import Gradient, as_array, is_finite
+from ferrocnn.layers import Plan
 from ferrocnn.losses import SigmoidCrossEntropy
 from ferrocnn.optimizers import SGD, Optimizer
 from ferrocnn.turns import Turn
@@ -74,8 +74,7 @@ class CNN:
         self.layers = build_layers(architecture, np.random.default_rng(self.seed))
         self._loss = SigmoidCrossEntropy()
         self._turn = Turn()
-        self._room = 0  # images that the arrays of the layers have room for
-        self._plan = Forward([])
+        self._plan = Plan(self.layers)
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.config().items())
@@ -128,7 +127,7 @@ class CNN:
         with self._turn:
             for start in range(0, len(X), _CHUNK):
                 chunk = X[start : start + _CHUNK]
-                logits[start : start + len(chunk)] = self._forward(chunk)
+                logits[start : start + len(chunk)] = self._plan.run(chunk)
         return logits
 
     def forward(self, X: ArrayLike) -> Floats:
@@ -175,10 +174,11 @@ class CNN:
         images = check_images(X, self.input_shape)
         labels = check_labels(y, images.shape[0])
         with self._turn:
-            loss, _ = self._backward(images, labels)
-            gradients = {name: as_array(g) for name, g in self._gradients().items()}
-            self._forget()
-        return loss, gradients
+            try:
+                loss, _ = self._backward(images, labels)
+                return loss, {name: as_array(g) for name, g in self._gradients().items()}
+            finally:
+                self._forget()
 
     def backward(self, X: ArrayLike, y: ArrayLike, learning_rate: float = 0.001) -> float:
         """Do one step of gradient descent on the mean binary cross-entropy; return the loss.
@@ -197,16 +197,17 @@ class CNN:
         Where the loss or a gradient is not finite, DivergedError, and no change.
         """
         with self._turn:
-            loss, correct = self._backward(X, y)
-            gradients = self._gradients()
-            if not np.isfinite(loss) or not all(map(is_finite, gradients.values())):
+            try:
+                loss, correct = self._backward(X, y)
+                gradients = self._gradients()
+                if not np.isfinite(loss) or not all(map(is_finite, gradients.values())):
+                    raise DivergedError(
+                        f"learning_rate: expected a finite loss and gradient, got loss {loss} with "
+                        f"rate {optimizer.learning_rate:g}; try {optimizer.learning_rate / 10:g}"
+                    )
+                optimizer.step(self.parameters(), gradients)
+            finally:
                 self._forget()
-                raise DivergedError(
-                    f"learning_rate: expected a finite loss and gradient, got loss {loss} with "
-                    f"rate {optimizer.learning_rate:g}; try {optimizer.learning_rate / 10:g}"
-                )
-            optimizer.step(self.parameters(), gradients)
-            self._forget()
         return loss, correct
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -225,16 +226,8 @@ class CNN:
         """Return a table of layers, output shapes, parameters and multiply-adds an image."""
         return summary.table(self)
 
-    def _forward(self, X: Images) -> Floats:
-        """Run all layers, in one call; return the last one's output."""
-        if len(X) > self._room:
-            self._room = len(X)
-            self._plan = Forward([layer.step(self._room) for layer in self.layers])
-        self._plan.run(X)
-        return self.layers[-1].output(len(X))
-
     def _backward(self, X: Images, y: Floats) -> tuple[float, int]:
-        logits, targets = self._forward(X), y.reshape(-1, 1)
+        logits, targets = self._plan.run(X), y.reshape(-1, 1)
         x: NDArray[Any] = X
         for layer in self.layers:
             x = layer.remember(x)

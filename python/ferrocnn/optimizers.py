@@ -16,7 +16,10 @@ _Gradients = Mapping[str, Gradient]
 
 
 class Optimizer(ABC):
-    """What all optimisers share. The state of each parameter is kept under the parameter's name."""
+    """What all optimisers share. The state of each parameter is kept under the parameter's name.
+
+    A gradient is an array, or the pair whose product it is: `gradients.as_array` makes it one.
+    """
 
     name: ClassVar[str]
 
@@ -107,7 +110,9 @@ class Adam(Optimizer):
 def _prepare(state: dict[str, NDArray[np.float32]], parameters: _Arrays) -> None:
     """Start the state of new parameters at zero; ValueError where one has changed its shape."""
     for name, parameter in parameters.items():
-        if state.setdefault(name, np.zeros_like(parameter)).shape != parameter.shape:
+        if name not in state:
+            state[name] = np.zeros_like(parameter)
+        elif state[name].shape != parameter.shape:
             raise ValueError(
                 f"optimizer: expected the model of its earlier steps, with {name} of shape "
                 f"{state[name].shape}, got {parameter.shape}; make a new one for each model"

@@ -3,6 +3,7 @@
 use ndarray::Dimension;
 use numpy::{
     Element, PyArray, PyArray4, PyArrayDyn, PyArrayMethods, PyReadonlyArray, PyReadwriteArray,
+    PyUntypedArrayMethods,
 };
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -39,11 +40,15 @@ fn check_alignment<T: Element, D: Dimension>(
     Err(PyValueError::new_err(format!("{argument}: expected an aligned array")))
 }
 
-/// The elements of a contiguous array of any rank.
-pub fn elements<'a, T: Element>(
+/// The elements of a C-contiguous array.
+pub fn elements<'a, T: Element, D: Dimension>(
     argument: &str,
-    array: &'a PyReadonlyArray<'_, T, ndarray::IxDyn>,
+    array: &'a PyReadonlyArray<'_, T, D>,
 ) -> PyResult<&'a [T]> {
+    // `as_slice` takes Fortran's order as well.
+    if !array.is_c_contiguous() {
+        return Err(not_contiguous(argument));
+    }
     array.as_slice().map_err(|_| not_contiguous(argument))
 }
 
@@ -52,6 +57,9 @@ pub fn elements_mut<'a, T: Element>(
     argument: &str,
     array: &'a mut PyReadwriteArray<'_, T, ndarray::IxDyn>,
 ) -> PyResult<&'a mut [T]> {
+    if !array.is_c_contiguous() {
+        return Err(not_contiguous(argument));
+    }
     array.as_slice_mut().map_err(|_| not_contiguous(argument))
 }
 

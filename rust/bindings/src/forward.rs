@@ -1,8 +1,12 @@
 //! Several layers forward in one call: at batch 1 a layer takes some twenty microseconds, and a
 //! crossing from Python one or two.
 
-use ferrocnn_kernels::{self as kernels, network};
-use numpy::{PyArrayDyn, PyReadonlyArrayDyn, PyReadwriteArrayDyn, PyUntypedArrayMethods};
+use ferrocnn_kernels::network::{self, Images};
+use ferrocnn_kernels::{self as kernels};
+use numpy::{
+    PyArray2, PyArrayDyn, PyReadonlyArray2, PyReadonlyArrayDyn, PyReadwriteArrayDyn,
+    PyUntypedArrayMethods,
+};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
@@ -17,11 +21,11 @@ enum Step {
     /// Geometry, weight, bias, output, winners.
     Block(Py<BlockGeometry>, Kept<f32>, Kept<f32>, Kept<f32>, Kept<u8>),
     /// Weight, bias, whether a ReLU follows, output.
-    Dense(Kept<f32>, Kept<f32>, bool, Kept<f32>),
+    Dense(Py<PyArray2<f32>>, Kept<f32>, bool, Kept<f32>),
 }
 
-/// Layers that run one after the other, the first of them a block. The arrays are those that it
-/// was made with; their content may change between calls.
+/// Layers that run one after the other. The arrays are those that it was made with; their content
+/// may change between calls.
 #[pyclass(frozen, module = "ferrocnn._kernels")]
 pub struct Forward(Vec<Step>);
 
@@ -34,72 +38,84 @@ impl Forward {
 
     /// Fills the first rows of every output, one for each image of `x`.
     fn run(&self, py: Python<'_>, x: &Bound<'_, PyAny>) -> PyResult<()> {
-        let mut borrowed: Vec<Borrowed> =
+        let mut borrowed: Vec<_> =
             self.0.iter().map(|step| Borrowed::new(py, step)).collect::<PyResult<_>>()?;
-        let layers: Vec<_> = borrowed.iter_mut().map(Borrowed::layer).collect::<PyResult<_>>()?;
-        if let Ok(bytes) = x.cast::<PyArrayDyn<u8>>() {
-            let x = read("x", bytes)?;
-            let (count, x) = (first_axis(x.shape()), elements("x", &x)?);
-            return run(py, || network::forward(count, x, layers));
+        let mut layers: Vec<_> =
+            borrowed.iter_mut().map(Borrowed::layer).collect::<PyResult<_>>()?;
+        if let Ok(x) = x.cast::<PyArrayDyn<u8>>() {
+            let x = read("x", x)?;
+            let (count, x) = (count(x.shape()), Images::Bytes(elements("x", &x)?));
+            return run(py, || network::forward(count, x, &mut layers));
         }
-        let floats = x.cast::<PyArrayDyn<f32>>();
-        let x = read(
-            "x",
-            floats.map_err(|_| PyTypeError::new_err("x: expected a uint8 or float32 array"))?,
-        )?;
-        let (count, x) = (first_axis(x.shape()), elements("x", &x)?);
-        run(py, || network::forward(count, x, layers))
+        let Ok(x) = x.cast::<PyArrayDyn<f32>>() else {
+            let got = x.get_type().name()?;
+            return Err(PyTypeError::new_err(format!(
+                "x: expected a uint8 or float32 array, got another {got}"
+            )));
+        };
+        let x = read("x", x)?;
+        let (count, x) = (count(x.shape()), Images::Floats(elements("x", &x)?));
+        run(py, || network::forward(count, x, &mut layers))
     }
 }
 
 /// The number of images.
-fn first_axis(shape: &[usize]) -> usize {
+fn count(shape: &[usize]) -> usize {
     shape.first().copied().unwrap_or(0)
 }
 
 /// A step while its arrays are borrowed.
-struct Borrowed<'py> {
-    weight: PyReadonlyArrayDyn<'py, f32>,
-    bias: PyReadonlyArrayDyn<'py, f32>,
-    out: PyReadwriteArrayDyn<'py, f32>,
-    kind: Kind<'py>,
-}
-
-enum Kind<'py> {
-    Block(&'py kernels::BlockGeometry, PyReadwriteArrayDyn<'py, u8>),
-    Dense(bool),
+enum Borrowed<'py> {
+    Block {
+        geometry: &'py kernels::BlockGeometry,
+        weight: PyReadonlyArrayDyn<'py, f32>,
+        bias: PyReadonlyArrayDyn<'py, f32>,
+        out: PyReadwriteArrayDyn<'py, f32>,
+        winners: PyReadwriteArrayDyn<'py, u8>,
+    },
+    Dense {
+        weight: PyReadonlyArray2<'py, f32>,
+        bias: PyReadonlyArrayDyn<'py, f32>,
+        relu: bool,
+        out: PyReadwriteArrayDyn<'py, f32>,
+    },
 }
 
 impl<'py> Borrowed<'py> {
     fn new(py: Python<'py>, step: &'py Step) -> PyResult<Self> {
-        let (weight, bias, out, kind) = match step {
-            Step::Block(geometry, weight, bias, out, winners) => {
-                let winners = write("winners", winners.bind(py))?;
-                (weight, bias, out, Kind::Block(&geometry.get().0, winners))
-            }
-            Step::Dense(weight, bias, relu, out) => (weight, bias, out, Kind::Dense(*relu)),
-        };
-        Ok(Self {
-            weight: read("weight", weight.bind(py))?,
-            bias: read("bias", bias.bind(py))?,
-            out: write("out", out.bind(py))?,
-            kind,
+        Ok(match step {
+            Step::Block(geometry, weight, bias, out, winners) => Self::Block {
+                geometry: &geometry.get().0,
+                weight: read("weight", weight.bind(py))?,
+                bias: read("bias", bias.bind(py))?,
+                out: write("out", out.bind(py))?,
+                winners: write("winners", winners.bind(py))?,
+            },
+            Step::Dense(weight, bias, relu, out) => Self::Dense {
+                weight: read("weight", weight.bind(py))?,
+                bias: read("bias", bias.bind(py))?,
+                relu: *relu,
+                out: write("out", out.bind(py))?,
+            },
         })
     }
 
     fn layer(&mut self) -> PyResult<network::Layer<'_>> {
-        let weight = elements("weight", &self.weight)?;
-        let bias = elements("bias", &self.bias)?;
-        let out = elements_mut("out", &mut self.out)?;
-        Ok(match &mut self.kind {
-            Kind::Block(geometry, winners) => network::Layer::Block {
+        Ok(match self {
+            Self::Block { geometry, weight, bias, out, winners } => network::Layer::Block {
                 geometry,
-                weight,
-                bias,
-                out,
+                weight: elements("weight", weight)?,
+                bias: elements("bias", bias)?,
+                out: elements_mut("out", out)?,
                 winners: elements_mut("winners", winners)?,
             },
-            Kind::Dense(relu) => network::Layer::Dense { weight, bias, relu: *relu, out },
+            Self::Dense { weight, bias, relu, out } => network::Layer::Dense {
+                features: (weight.shape()[0], weight.shape()[1]),
+                weight: elements("weight", weight)?,
+                bias: elements("bias", bias)?,
+                relu: *relu,
+                out: elements_mut("out", out)?,
+            },
         })
     }
 }

@@ -21,6 +21,12 @@ pub enum KernelError {
         /// The name of the array.
         argument: &'static str,
     },
+    /// An array of bytes where only floats serve.
+    #[error("{argument}: expected float32, got uint8")]
+    Bytes {
+        /// The name of the array.
+        argument: &'static str,
+    },
     /// A size that must be at least one is zero.
     #[error("{argument}: expected at least 1, got 0")]
     Zero {

@@ -24,7 +24,9 @@ pub enum Layer<'a> {
     },
     /// [`dense::dense`].
     Dense {
-        /// (in_features, out_features).
+        /// Input and output features, at least one of each.
+        features: (usize, usize),
+        /// (in_features, out_features), finite.
         weight: &'a [f32],
         /// (out_features).
         bias: &'a [f32],
@@ -35,45 +37,84 @@ pub enum Layer<'a> {
     },
 }
 
-/// Runs `layers` on `count` images; each fills the front of its output. Bytes are taken by blocks
-/// alone.
+/// What the first layer gets.
+#[derive(Clone, Copy)]
+pub enum Images<'a> {
+    /// For a block.
+    Bytes(&'a [u8]),
+    /// For any layer.
+    Floats(&'a [f32]),
+}
+
+/// Runs `layers` on `count` images; each fills the front of its output.
 ///
 /// # Errors
-/// A slice whose length does not fit the geometry or the layer before.
-pub fn forward<'a, T: Pixel>(
-    count: usize,
-    x: &[T],
-    layers: impl IntoIterator<Item = Layer<'a>>,
-) -> Result<()> {
-    let mut layers = layers.into_iter();
-    let mut x: &[f32] = match layers.next() {
-        None => return Ok(()),
-        Some(Layer::Block { geometry, weight, bias, out, winners }) => {
-            block(count, geometry, x, (weight, bias), out, winners)?
+/// A slice whose length does not fit the geometry or the layer before; bytes for a dense layer.
+/// Nothing was written.
+pub fn forward(count: usize, x: Images, layers: &mut [Layer]) -> Result<()> {
+    let mut length = match (x, layers.first()) {
+        (Images::Bytes(_), Some(Layer::Dense { .. })) => {
+            return Err(KernelError::Bytes { argument: "x" });
         }
-        Some(layer) => run(count, T::floats(x).unwrap_or(&[]), layer)?,
+        (Images::Bytes(x), _) => x.len(),
+        (Images::Floats(x), _) => x.len(),
     };
-    for layer in layers {
-        x = run(count, x, layer)?;
+    for layer in &*layers {
+        length = layer.check(count, length)?;
+    }
+    let (mut x, rest) = match (x, layers) {
+        (Images::Bytes(x), [Layer::Block { geometry, weight, bias, out, winners }, rest @ ..]) => {
+            (block(count, geometry, x, (weight, bias), out, winners), rest)
+        }
+        (Images::Floats(x), layers) => (x, layers),
+        (Images::Bytes(_), _) => return Ok(()),
+    };
+    for layer in rest {
+        x = match layer {
+            Layer::Block { geometry, weight, bias, out, winners } => {
+                block(count, geometry, x, (weight, bias), out, winners)
+            }
+            Layer::Dense { features, weight, bias, relu, out } => {
+                let out = &mut out[..count * features.1];
+                let kind = dense::Kind { relu: *relu, finite: true };
+                dense::forward(x, weight, Some(bias), *features, kind, out);
+                out
+            }
+        };
     }
     Ok(())
 }
 
-fn run<'a>(count: usize, x: &[f32], layer: Layer<'a>) -> Result<&'a [f32]> {
-    match layer {
-        Layer::Block { geometry, weight, bias, out, winners } => {
-            block(count, geometry, x, (weight, bias), out, winners)
-        }
-        Layer::Dense { weight, bias, relu, out } => {
-            let (inputs, outputs) = (x.len() / count.max(1), bias.len());
-            check_length("weight", weight.len(), inputs * outputs)?;
-            let out = front("out", out, count * outputs)?;
-            if count > 0 {
-                dense::forward(x, weight, Some(bias), (inputs, outputs), relu, out);
+impl Layer<'_> {
+    /// That the slices are long enough for `count` images that take `length` elements; returns how
+    /// many elements the output has.
+    fn check(&self, count: usize, length: usize) -> Result<usize> {
+        match self {
+            Layer::Block { geometry, weight, bias, out, winners } => {
+                let size = |shape: [usize; 3]| count * shape.iter().product::<usize>();
+                check_length("x", length, size(geometry.conv.input_shape()))?;
+                let weights = geometry.conv.weight_shape().iter().product();
+                check_length("weight", weight.len(), weights)?;
+                check_length("bias", bias.len(), geometry.conv.out_channels)?;
+                let output = size(geometry.pool.output_shape());
+                check_room("out", out.len(), output)?;
+                check_room("winners", winners.len(), output)?;
+                Ok(output)
             }
-            Ok(out)
+            Layer::Dense { features: (inputs, outputs), weight, bias, out, .. } => {
+                dense::check_features(*inputs, *outputs)?;
+                check_length("x", length, count * inputs)?;
+                check_length("weight", weight.len(), inputs * outputs)?;
+                check_length("bias", bias.len(), *outputs)?;
+                check_room("out", out.len(), count * outputs)?;
+                Ok(count * outputs)
+            }
         }
     }
+}
+
+fn check_room(argument: &'static str, got: usize, needed: usize) -> Result<()> {
+    if got >= needed { Ok(()) } else { check_length(argument, got, needed) }
 }
 
 fn block<'a, T: Pixel>(
@@ -83,23 +124,9 @@ fn block<'a, T: Pixel>(
     (weight, bias): (&[f32], &[f32]),
     out: &'a mut [f32],
     winners: &mut [u8],
-) -> Result<&'a [f32]> {
-    let size = |shape: [usize; 3]| count * shape.iter().product::<usize>();
-    check_length("x", x.len(), size(geometry.conv.input_shape()))?;
-    check_length("weight", weight.len(), geometry.conv.weight_shape().iter().product())?;
-    check_length("bias", bias.len(), geometry.conv.out_channels)?;
-    let output = size(geometry.pool.output_shape());
-    let (out, winners) = (front("out", out, output)?, front("winners", winners, output)?);
+) -> &'a [f32] {
+    let output = count * geometry.pool.output_shape().iter().product::<usize>();
+    let (out, winners) = (&mut out[..output], &mut winners[..output]);
     conv::forward(geometry, x, weight, bias, out, winners);
-    Ok(out)
-}
-
-/// The first `length` elements.
-fn front<'a, T>(argument: &'static str, slice: &'a mut [T], length: usize) -> Result<&'a mut [T]> {
-    let got = slice.len();
-    slice.get_mut(..length).ok_or_else(|| KernelError::Shape {
-        argument,
-        expected: vec![length],
-        got: vec![got],
-    })
+    out
 }

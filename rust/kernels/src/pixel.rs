@@ -4,19 +4,12 @@
 pub trait Pixel: Copy + Send + Sync {
     /// The value that the network sees.
     fn to_f32(self) -> f32;
-
-    /// The pixels, if they are floats.
-    fn floats(pixels: &[Self]) -> Option<&[f32]>;
 }
 
 impl Pixel for f32 {
     #[inline(always)]
     fn to_f32(self) -> f32 {
         self
-    }
-
-    fn floats(pixels: &[f32]) -> Option<&[f32]> {
-        Some(pixels)
     }
 }
 
@@ -25,9 +18,5 @@ impl Pixel for u8 {
     #[inline(always)]
     fn to_f32(self) -> f32 {
         f32::from(self) / 255.0
-    }
-
-    fn floats(_: &[u8]) -> Option<&[f32]> {
-        None
     }
 }

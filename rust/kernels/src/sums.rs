@@ -5,8 +5,9 @@ use std::ops::Range;
 use crate::scratch;
 use crate::threads::{chunks_mut, for_each};
 
-/// Into how many groups, at most, a sum is cut.
+/// Into how many groups, at most, a sum is cut, and how many floats their sums may take together.
 const GROUPS: usize = 8;
+const FLOATS: usize = 1 << 23;
 
 /// Adds element by element.
 #[inline(always)]
@@ -20,14 +21,15 @@ pub(crate) fn add(sums: &mut [f32], values: &[f32]) {
 /// other, to be added in that order.
 ///
 /// `add_terms` adds the terms of a range to zeros. Each group is a range, a number of terms that
-/// depends on `count` alone; the groups are added side by side.
+/// depends on `count` and `size` alone; the groups are added side by side.
 pub(crate) fn in_groups(
     count: usize,
     size: usize,
     add_terms: impl Fn(Range<usize>, &mut [f32]) + Sync,
     finish: impl FnOnce(&[f32]),
 ) {
-    let group = count.div_ceil(GROUPS).max(1);
+    let groups = (FLOATS / size.max(1)).clamp(2, GROUPS);
+    let group = count.div_ceil(groups).max(1);
     let groups = count.div_ceil(group).max(1);
     scratch::with(groups * size, |partials| {
         for_each(chunks_mut(partials, size), |index, partial| {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use common::values;
 use ferrocnn_kernels::conv::conv_pool_relu_backward;
 use ferrocnn_kernels::dense::{dense_backward, dense_update};
-use ferrocnn_kernels::network::{Layer, forward};
+use ferrocnn_kernels::network::{Images, Layer, forward};
 use ferrocnn_kernels::optimizer::{Adam, Rule, update};
 use ferrocnn_kernels::range::finite_range;
 use ferrocnn_kernels::threads::set_threads;
@@ -58,7 +58,7 @@ fn a_step_allocates_nothing_after_the_first() {
     let mut counts = Vec::new();
     for _ in 0..3 {
         let before = ALLOCATIONS.load(Relaxed);
-        let layers = [
+        let mut layers = [
             Layer::Block {
                 geometry: &first,
                 weight: weights.0.as_slice().unwrap(),
@@ -74,13 +74,14 @@ fn a_step_allocates_nothing_after_the_first() {
                 winners: winners.1.as_slice_mut().unwrap(),
             },
             Layer::Dense {
+                features: (400, 9),
                 weight: weight.as_slice().unwrap(),
                 bias: biases.2.as_slice().unwrap(),
                 relu: true,
                 out: out.as_slice_mut().unwrap(),
             },
         ];
-        forward(batch, x.as_slice().unwrap(), layers).unwrap();
+        forward(batch, Images::Floats(x.as_slice().unwrap()), &mut layers).unwrap();
 
         let flat = dx.1.view_mut().into_shape_with_order((batch, 400)).unwrap();
         dense_backward(out.view(), weight.view(), Some(flat), dbiases.2.view_mut()).unwrap();

@@ -4,6 +4,7 @@ mod common;
 
 use common::{assert_close, rounding, values};
 use ferrocnn_kernels::dense::{dense, dense_backward, dense_update, dense_weight_gradient};
+use ferrocnn_kernels::network::{Images, Layer, forward};
 use ferrocnn_kernels::optimizer::{Adam, Rule, update};
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, s};
 use proptest::prelude::*;
@@ -54,12 +55,22 @@ proptest! {
     fn an_image_has_the_same_bits_in_any_batch(
         inputs in 1..600usize, outputs in prop_oneof![1..70usize, 120..140usize], seed: u64,
     ) {
-        let x = values((20, inputs), seed).mapv(|value: f32| value.max(0.0));
+        let mut x = values((20, inputs), seed).mapv(|value: f32| value.max(0.0));
         let weight = values((inputs, outputs), seed ^ 1);
-        let bias = values(outputs, seed ^ 2);
+        // A bias of -0 and no input: the sum is -0 alone, and 0 with products of 0.
+        let mut bias = values(outputs, seed ^ 2);
+        bias[0] = -0.0;
+        x.row_mut(3).fill(0.0);
         let of = |x: ArrayView2<f32>| {
             let mut out = Array2::from_elem((x.nrows(), outputs), f32::NAN);
-            dense(x, weight.view(), Some(bias.view()), false, out.view_mut()).unwrap();
+            let mut layer = [Layer::Dense {
+                features: (inputs, outputs),
+                weight: weight.as_slice().unwrap(),
+                bias: bias.as_slice().unwrap(),
+                relu: false,
+                out: out.as_slice_mut().unwrap(),
+            }];
+            forward(x.nrows(), Images::Floats(x.as_slice().unwrap()), &mut layer).unwrap();
             out
         };
         let together = of(x.view());

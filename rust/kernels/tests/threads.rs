@@ -27,10 +27,11 @@ fn convolution(batch: usize) -> Vec<u32> {
     [bits([out, dx, dweight]), bits([dbias])].concat()
 }
 
-fn block(batch: usize, channels: usize) -> Vec<u32> {
-    let g = BlockGeometry::new((40, 20, channels), (3, 3), 33, Padding::Same).unwrap();
-    let (x, weight) = (values((batch, 40, 20, channels), 1), values((3, 3, channels, 33), 2));
-    let (bias, grad) = (values(33, 3), values((batch, 20, 10, 33), 4));
+fn block(batch: usize, (height, width): (usize, usize), channels: usize) -> Vec<u32> {
+    let g = BlockGeometry::new((height, width, channels), (3, 3), 33, Padding::Same).unwrap();
+    let x = values((batch, height, width, channels), 1);
+    let weight = values((3, 3, channels, 33), 2);
+    let (bias, grad) = (values(33, 3), values((batch, height / 2, width / 2, 33), 4));
     let (mut out, mut winners) = (Array4::zeros(grad.dim()), Array4::zeros(grad.dim()));
     conv_pool_relu(&g, x.view(), weight.view(), bias.view(), out.view_mut(), winners.view_mut())
         .unwrap();
@@ -63,8 +64,13 @@ fn dense_layer(batch: usize) -> Vec<u32> {
 }
 
 fn results() -> Vec<Vec<u32>> {
-    let blocks = [(37, 3), (37, 5), (37, 16), (1, 3), (1, 16)];
-    let blocks = blocks.map(|(batch, channels)| block(batch, channels));
+    // Small images go several to a task, large ones in bands.
+    let blocks = [1, 2, 37].into_iter().flat_map(|batch| {
+        let sizes = [(40, 20), (8, 6), (2, 2)];
+        sizes
+            .into_iter()
+            .flat_map(move |size| [3, 5, 8, 16, 24].map(|channels| block(batch, size, channels)))
+    });
     let others = [convolution(37), convolution(1), dense_layer(37), dense_layer(1)];
     blocks.into_iter().chain(others).collect()
 }

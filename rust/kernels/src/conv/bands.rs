@@ -23,18 +23,16 @@ pub(super) struct Band {
 }
 
 impl Bands {
-    /// Bands of about `rows` pooled rows, a multiple of `step`. Where the images are too few for the
-    /// threads, each is cut into equal bands.
+    /// Bands of about `rows` pooled rows, a multiple of `step`; smaller where the images are too few
+    /// for the threads.
     pub fn new(pool: &PoolGeometry, batch: usize, rows: usize, step: usize) -> Self {
         let [height, width, channels] = pool.output_shape();
         let threads = threads::threads().unwrap_or(1);
         let images = (rows / height).clamp(1, batch.div_ceil(threads).max(1));
-        let rows = if batch < threads {
-            height.div_ceil(threads.div_ceil(batch.max(1))).next_multiple_of(step)
-        } else {
-            rows
-        };
-        Self { height, row: width * channels, batch, images, rows: rows.min(height) }
+        let share = height.div_ceil(threads.div_ceil(batch.max(1))).next_multiple_of(step);
+        // An even cut: of three bands on two threads the last would be waited for.
+        let even = height.div_ceil(height.div_ceil(rows)).next_multiple_of(step);
+        Self { height, row: width * channels, batch, images, rows: even.min(share).min(height) }
     }
 
     /// The output of the batch, cut into bands.

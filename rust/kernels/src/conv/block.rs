@@ -9,7 +9,8 @@ use crate::geometry::BlockGeometry;
 use crate::pixel::Pixel;
 use crate::view::{batch_of, slice, slice_mut};
 
-/// The winner of a window whose ReLU is off: no element of it carries gradient.
+/// The winner of a window whose ReLU is off: no element of it carries gradient. Backward takes any
+/// larger byte for the same.
 pub const OFF: u8 = 4;
 
 /// `out` is the ReLU of the largest of each 2x2 windows of the convolution of `x`. `winners` is the

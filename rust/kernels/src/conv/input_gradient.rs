@@ -24,7 +24,7 @@ pub(super) fn overwrite(pooled: Pooled, weight: &[f32], dx: &mut [f32]) {
     let (conv, pool) = (&pooled.geometry.conv, &pooled.geometry.pool);
     let output = image_size(pool.output_shape());
     let (rows, columns) = padded_extent(conv);
-    let padded_size = rows * columns * WIDTH.min(conv.in_channels) + SLACK;
+    let padded_size = rows * columns * WIDTH.min(conv.in_channels);
     scratch::with(weight.len() + SLACK, |filters| {
         rearrange(pooled, weight, filters);
         let filters = &*filters;

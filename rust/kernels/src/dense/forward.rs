@@ -1,7 +1,8 @@
-//! The output of a dense layer: a product in tiles of images by output features. An image that is
-//! alone reads only the rows of the weights whose input is not zero: the time of such a product is
-//! that of reading them, and behind a ReLU many inputs are zero. Its sums have the same terms in
-//! the same order, but for zeros.
+//! The output of a dense layer: a product in tiles of images by output features. Of finite weights,
+//! an image that is alone reads only the rows whose input is not zero: the time of such a product
+//! is that of reading them, and behind a ReLU many inputs are zero. Its sums have the same terms in
+//! the same order, but for zeros, so that all bits are the same but for the sign of zero, which is
+//! made positive.
 
 use std::cell::RefCell;
 
@@ -29,13 +30,22 @@ thread_local! {
     static INPUTS: Free<Input> = const { RefCell::new(Vec::new()) };
 }
 
+/// Of a layer: what it does beside the product.
+#[derive(Clone, Copy)]
+pub(crate) struct Kind {
+    /// Whether a ReLU follows.
+    pub relu: bool,
+    /// Whether all weights are known to be finite.
+    pub finite: bool,
+}
+
 /// Overwrites `out`.
 pub(crate) fn overwrite(
     x: &[f32],
     weight: &[f32],
     bias: Option<&[f32]>,
     (inputs, outputs): (usize, usize),
-    relu: bool,
+    kind: Kind,
     out: &mut [f32],
 ) {
     let batch = x.len() / inputs;
@@ -48,16 +58,18 @@ pub(crate) fn overwrite(
         let x = &x[index / per_row * IMAGES * inputs..][..out.rows() * inputs];
         let bias = bias.map(|bias| &bias[first..][..out.columns()]);
         let weight = &weight[first..];
-        if out.rows() == 1 {
+        if out.rows() == 1 && kind.finite {
             lend(&INPUTS, inputs, |list| {
                 dispatch(Single { x, weight, outputs, bias, list, out: out.reborrow() });
             });
         } else {
             multiply(x, weight, bias, (inputs, outputs), out.reborrow());
         }
-        if relu {
-            for row in 0..out.rows() {
+        for row in 0..out.rows() {
+            if kind.relu {
                 out.row(row).iter_mut().for_each(activation::relu_of);
+            } else {
+                out.row(row).iter_mut().for_each(|value| *value += 0.0);
             }
         }
     });

@@ -4,7 +4,7 @@ mod forward;
 mod input_gradient;
 mod weight_gradient;
 
-pub(crate) use forward::overwrite as forward;
+pub(crate) use forward::{Kind, overwrite as forward};
 use ndarray::{ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2};
 use wide::f32x4;
 
@@ -37,7 +37,7 @@ pub fn dense(
         None => None,
     };
     let out = slice_mut("out", &mut out, &[batch, outputs])?;
-    forward(x, weight, bias, (inputs, outputs), relu, out);
+    forward(x, weight, bias, (inputs, outputs), Kind { relu, finite: false }, out);
     Ok(())
 }
 
@@ -112,10 +112,20 @@ pub fn dense_update(
 }
 
 fn features(weight: &ArrayView2<f32>) -> Result<(usize, usize)> {
-    match weight.dim() {
+    let (inputs, outputs) = weight.dim();
+    check_features(inputs, outputs)?;
+    Ok((inputs, outputs))
+}
+
+pub(crate) fn check_features(inputs: usize, outputs: usize) -> Result<()> {
+    match (inputs, outputs) {
         (0, _) => Err(KernelError::Zero { argument: "in_features" }),
         (_, 0) => Err(KernelError::Zero { argument: "out_features" }),
-        dim => Ok(dim),
+        // A single image lists its inputs with 32 bits each.
+        _ if u32::try_from(inputs).is_err() => {
+            Err(KernelError::TooLarge { argument: "in_features", got: inputs })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -134,10 +144,8 @@ fn transpose(source: &[f32], stride: usize, mut out: TileMut<f32>) {
                 for c in (left..columns.min(left + SQUARE)).step_by(BLOCK) {
                     if r + BLOCK <= rows && c + BLOCK <= columns {
                         let row = |k: usize| {
-                            let [a, b, c, d, ..] = source[(r + k) * stride + c..] else {
-                                return f32x4::splat(0.0);
-                            };
-                            f32x4::from([a, b, c, d])
+                            let row = &source[(r + k) * stride + c..][..BLOCK];
+                            f32x4::from([row[0], row[1], row[2], row[3]])
                         };
                         let block = f32x4::transpose([row(0), row(1), row(2), row(3)]);
                         for (k, lanes) in block.into_iter().enumerate() {

@@ -115,11 +115,11 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn discard(self, value: __m256, winner: __m256i, index: u8) -> __m256 {
+    fn below(self, value: __m256, winner: __m256i, limit: u8) -> __m256 {
         // SAFETY: as above.
         unsafe {
-            let wins = _mm256_cmpeq_epi32(winner, _mm256_set1_epi32(index.into()));
-            _mm256_andnot_ps(_mm256_castsi256_ps(wins), value)
+            let below = _mm256_cmpgt_epi32(_mm256_set1_epi32(limit.into()), winner);
+            _mm256_and_ps(_mm256_castsi256_ps(below), value)
         }
     }
 

@@ -106,11 +106,11 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn discard(self, value: __m512, winner: __m512i, index: u8) -> __m512 {
+    fn below(self, value: __m512, winner: __m512i, limit: u8) -> __m512 {
         // SAFETY: as above.
         unsafe {
-            let others = _mm512_cmpneq_epi32_mask(winner, _mm512_set1_epi32(index.into()));
-            _mm512_maskz_mov_ps(others, value)
+            let below = _mm512_cmplt_epi32_mask(winner, _mm512_set1_epi32(limit.into()));
+            _mm512_maskz_mov_ps(below, value)
         }
     }
 

@@ -16,7 +16,7 @@ pub enum Isa {
     /// 8 lanes, with fused multiply-add.
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
-    /// Whatever the compiler makes of plain loops.
+    /// 4 lanes, of what every machine of the target has.
     Portable(Portable),
 }
 

@@ -58,8 +58,8 @@ pub trait Simd: Copy {
     /// `value` where `winner` is `index`, else 0.
     fn select(self, value: Self::F32, winner: Self::Index, index: u8) -> Self::F32;
 
-    /// 0 where `winner` is `index`, else `value`.
-    fn discard(self, value: Self::F32, winner: Self::Index, index: u8) -> Self::F32;
+    /// `value` where `winner` is below `limit`, else 0.
+    fn below(self, value: Self::F32, winner: Self::Index, limit: u8) -> Self::F32;
 
     /// The lanes whose `winner` is `index`, as bits.
     fn lanes_of(self, winner: Self::Index, index: u8) -> u32;

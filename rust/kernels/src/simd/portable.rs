@@ -73,8 +73,8 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn discard(self, value: f32x4, winner: u32x4, index: u8) -> f32x4 {
-        value & cast::<_, f32x4>(!is(winner, index))
+    fn below(self, value: f32x4, winner: u32x4, limit: u8) -> f32x4 {
+        value & cast::<_, f32x4>(winner.simd_lt(u32x4::splat(limit.into())))
     }
 
     #[inline(always)]

@@ -7,7 +7,7 @@
 mod parts;
 mod pool;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, TryLockError};
 
 pub(crate) use parts::{ChunksMut, Parts, TileMut, bands_mut, chunks, chunks_mut, tiles_mut};
 use pool::Pool;
@@ -35,7 +35,9 @@ pub fn default_threads() -> Result<usize, String> {
 /// # Errors
 /// The system's message where the threads cannot be started.
 pub fn set_threads(threads: usize) -> Result<(), String> {
-    replace(Pool::new(threads).map_err(|error| error.to_string())?);
+    let new = Arc::new(Pool::new(threads).map_err(|error| error.to_string())?);
+    let mut slot = POOL.write().unwrap_or_else(PoisonError::into_inner);
+    retire(slot.replace(new));
     Ok(())
 }
 
@@ -58,7 +60,12 @@ pub(crate) fn for_each<P: Parts>(parts: P, body: impl Fn(usize, P::Part) + Sync)
 
 /// The pool of this process, or the one that it was forked with.
 fn inherited() -> Option<Arc<Pool>> {
-    POOL.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(Arc::clone)
+    // Never waits: after a `fork` the lock may be held by a thread that is not here.
+    match POOL.try_read() {
+        Ok(slot) => slot.clone(),
+        Err(TryLockError::Poisoned(error)) => error.into_inner().clone(),
+        Err(TryLockError::WouldBlock) => None,
+    }
 }
 
 /// The pool of this process, started now if need be. A pool inherited through `fork` has no
@@ -70,16 +77,25 @@ fn current() -> Arc<Pool> {
         Some(pool) => pool.threads(),
         None => default_threads().unwrap_or(1),
     };
-    replace(Pool::new(threads).unwrap_or_else(|_| Pool::alone()))
+    let alone = || Arc::new(Pool::alone());
+    let mut slot = match POOL.try_write() {
+        Ok(slot) => slot,
+        Err(TryLockError::Poisoned(error)) => error.into_inner(),
+        Err(TryLockError::WouldBlock) => return alone(),
+    };
+    // Another thread may have been first.
+    if let Some(pool) = slot.as_ref().filter(|pool| pool.process() == std::process::id()) {
+        return Arc::clone(pool);
+    }
+    let new = Pool::new(threads).map_or_else(|_| alone(), Arc::new);
+    retire(slot.replace(Arc::clone(&new)));
+    new
 }
 
-fn replace(new: Pool) -> Arc<Pool> {
-    let new = Arc::new(new);
-    let old = POOL.write().unwrap_or_else(PoisonError::into_inner).replace(Arc::clone(&new));
-    // Dropping the pool of the process that this one was forked from would wait for threads that
-    // are not here.
-    if let Some(inherited) = old.filter(|old| old.process() != new.process()) {
+/// Lets go of a pool. Dropping that of the process that this one was forked from would wait for
+/// threads that are not here.
+fn retire(old: Option<Arc<Pool>>) {
+    if let Some(inherited) = old.filter(|old| old.process() != std::process::id()) {
         std::mem::forget(inherited);
     }
-    new
 }

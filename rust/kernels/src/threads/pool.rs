@@ -101,26 +101,26 @@ impl Pool {
     /// Calls `body` once with each index below `count`. A loop inside a loop, or beside that of
     /// another thread, runs on its caller alone.
     pub fn for_each(&self, count: usize, body: &(dyn Fn(usize) + Sync)) {
-        let gate = match self.gate.try_lock() {
-            _ if count <= 1 || self.helpers.is_empty() => None,
-            Ok(gate) => Some(gate),
-            Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        };
-        if gate.is_none() {
+        if count <= 1 || self.helpers.is_empty() {
             return (0..count).for_each(body);
         }
+        let _gate = match self.gate.try_lock() {
+            Ok(gate) => gate,
+            Err(TryLockError::Poisoned(error)) => error.into_inner(),
+            Err(TryLockError::WouldBlock) => return (0..count).for_each(body),
+        };
         let shared = &*self.shared;
-        // SAFETY: only the lifetime changes. `Inside` ends the loop before this function returns
+        // SAFETY: only the lifetime changes. `Ending` ends the loop before this function returns
         // or unwinds, and no helper uses the body after that.
         let body: *const (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(body) };
         let turns = Loop { body, count };
         // SAFETY: the gate is held and the last loop has ended, so nobody else is here.
         unsafe { *shared.current.get() = Some(turns) };
         shared.next.store(0, SeqCst);
-        let opened = (shared.state.load(SeqCst) & !(OPEN | INSIDE)) + NEXT_LOOP + OPEN;
-        shared.state.store(opened, SeqCst);
-        let inside = Ending(shared);
+        *shared.panic.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let closed = shared.state.load(SeqCst) & !(OPEN | INSIDE);
+        shared.state.store(closed.wrapping_add(NEXT_LOOP) | OPEN, SeqCst);
+        let ending = Ending(shared);
         for helper in self.helpers.iter().take(count - 1) {
             if helper.asleep.swap(false, SeqCst)
                 && let Some(handle) = &helper.handle
@@ -129,7 +129,7 @@ impl Pool {
             }
         }
         shared.take_turns(turns);
-        drop(inside);
+        drop(ending);
         let panic = shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(panic) = panic {
             resume_unwind(panic);
@@ -158,7 +158,7 @@ impl Drop for Ending<'_> {
         self.0.state.fetch_and(!OPEN, SeqCst);
         let mut spins = 0u32;
         while self.0.state.load(SeqCst) & INSIDE != 0 {
-            spins += 1;
+            spins = spins.wrapping_add(1);
             if spins.is_multiple_of(1024) {
                 thread::yield_now(); // the helper may want this very processor
             }
@@ -223,5 +223,54 @@ impl Shared {
             asleep.store(false, SeqCst);
         }
         !self.ended.load(SeqCst)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_index_is_taken_once() {
+        for threads in [1, 2, 5] {
+            let pool = Pool::new(threads).unwrap();
+            for count in [0, 1, 2, 3, 1000] {
+                let taken: Vec<_> = (0..count).map(|_| AtomicUsize::new(0)).collect();
+                pool.for_each(count, &|index| {
+                    taken[index].fetch_add(1, SeqCst);
+                });
+                assert!(taken.iter().all(|taken| taken.load(SeqCst) == 1));
+            }
+        }
+    }
+
+    #[test]
+    fn a_panic_reaches_its_caller_and_no_later_one() {
+        let pool = Pool::new(3).unwrap();
+        let failing = || pool.for_each(100, &|index| panic!("turn {index}"));
+        assert!(catch_unwind(AssertUnwindSafe(failing)).is_err());
+        let sum = AtomicUsize::new(0);
+        pool.for_each(100, &|index| {
+            sum.fetch_add(index, SeqCst);
+        });
+        assert_eq!(sum.into_inner(), 4950);
+    }
+
+    #[test]
+    fn loops_inside_loops_and_beside_loops_end() {
+        let pool = Pool::new(3).unwrap();
+        let sum = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    pool.for_each(10, &|_| {
+                        pool.for_each(10, &|_| {
+                            sum.fetch_add(1, SeqCst);
+                        });
+                    });
+                });
+            }
+        });
+        assert_eq!(sum.into_inner(), 400);
     }
 }

@@ -134,7 +134,7 @@ impl<T: Pixel> Band<'_, T> {
                     let upper = upper.add((2 * y + row) * padded_row + 2 * x * pixel + at);
                     let lower = upper.add(padded_row);
                     let windows = [upper, upper.add(pixel), lower, lower.add(pixel)];
-                    bias = simd.add(bias, simd.discard(grad, winner, OFF));
+                    bias = simd.add(bias, simd.below(grad, winner, OFF));
                     for (window, place) in windows.into_iter().zip(0..) {
                         let live = simd.select(grad, winner, place);
                         for (k, sum) in sums.iter_mut().enumerate() {

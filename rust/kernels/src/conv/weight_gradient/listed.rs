@@ -271,7 +271,7 @@ impl Positions<'_> {
                 for (grads, winners) in pixels() {
                     let grad = simd.load(grads.as_ptr().add(channel));
                     let winner = simd.load_index(winners.as_ptr().add(channel), S::LANES);
-                    sum = simd.add(sum, simd.discard(grad, winner, OFF));
+                    sum = simd.add(sum, simd.below(grad, winner, OFF));
                 }
                 simd.store(bias.as_mut_ptr(), sum);
             }
