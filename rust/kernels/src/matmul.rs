@@ -29,6 +29,15 @@ pub(crate) enum Start<'a> {
     Out,
 }
 
+/// What becomes of the sums.
+#[derive(Clone, Copy)]
+pub(crate) enum Finish {
+    /// They go to `out`.
+    Store,
+    /// `out -= rate * sum`, the product rounded before the difference.
+    Descend(f32),
+}
+
 /// A product to compute; see the module.
 pub(crate) struct Product<'a> {
     pub runs: usize,
@@ -38,6 +47,7 @@ pub(crate) struct Product<'a> {
     pub right: &'a [f32],
     pub right_row: usize,
     pub start: Start<'a>,
+    pub finish: Finish,
     pub out: TileMut<'a, f32>,
 }
 
@@ -184,7 +194,15 @@ impl Product<'_> {
 
             for (m, sum) in sums.iter().enumerate() {
                 for (v, &lanes) in sum.iter().enumerate() {
-                    store::<S, PARTIAL>(simd, count, out.add(m * out_row + v * S::LANES), lanes);
+                    let out = out.add(m * out_row + v * S::LANES);
+                    let result = match self.finish {
+                        Finish::Store => lanes,
+                        Finish::Descend(rate) => {
+                            let old = load::<S, PARTIAL>(simd, count, out);
+                            simd.sub(old, simd.mul(simd.splat(rate), lanes))
+                        }
+                    };
+                    store::<S, PARTIAL>(simd, count, out, result);
                 }
             }
         }

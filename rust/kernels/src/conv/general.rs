@@ -13,7 +13,7 @@ use ndarray::{ArrayView1, ArrayView4, ArrayViewMut1, ArrayViewMut4};
 use super::padded::{image_size, pad, padded_row, padded_size, place};
 use crate::error::Result;
 use crate::geometry::ConvGeometry;
-use crate::matmul::{Left, Product, Start};
+use crate::matmul::{Finish, Left, Product, Start};
 use crate::pixel::Pixel;
 use crate::scratch;
 use crate::sums::{add, in_groups, total};
@@ -144,6 +144,7 @@ fn add_weight_gradient<T: Pixel>(g: &ConvGeometry, grad: &[f32], image: &[T], dw
                 right: grad,
                 right_row: g.out_channels,
                 start: Start::Out,
+                finish: Finish::Store,
                 out: TileMut::new(dweight, g.out_channels),
             }
             .compute();
@@ -208,6 +209,7 @@ fn correlate<'a>(
             right: windows.weight,
             right_row: channels,
             start: windows.bias.map_or(Start::Zero, Start::Bias),
+            finish: Finish::Store,
             out: TileMut::new(out, channels),
         }
         .compute();

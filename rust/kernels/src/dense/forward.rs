@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 
 use crate::activation;
-use crate::matmul::{Left, Product, Start};
+use crate::matmul::{Finish, Left, Product, Start};
 use crate::scratch::{Free, lend};
 use crate::simd::{Kernel, Simd, dispatch, load, store};
 use crate::threads::{self, TileMut, for_each, tiles_mut};
@@ -94,6 +94,7 @@ fn multiply(
                 (0, Some(bias)) => Start::Bias(bias),
                 _ => Start::Out,
             },
+            finish: Finish::Store,
             out: out.reborrow(),
         }
         .compute();

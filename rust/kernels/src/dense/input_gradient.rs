@@ -4,8 +4,10 @@
 //! result is transposed on the way out. A few images fill no vector: for them each element is a
 //! dot product.
 
+use wide::f32x4;
+
 use super::transpose;
-use crate::matmul::{Left, Product, Start};
+use crate::matmul::{Finish, Left, Product, Start};
 use crate::scratch;
 use crate::simd::{Kernel, Simd, dispatch};
 use crate::threads::{TileMut, for_each, tiles_mut};
@@ -51,6 +53,7 @@ pub(super) fn overwrite(
                     right: columns,
                     right_row: batch,
                     start: Start::Zero,
+                    finish: Finish::Store,
                     out: TileMut::new(product, batch),
                 }
                 .compute();
@@ -88,20 +91,27 @@ impl Kernel for Dots<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(mut self, _simd: S) {
-        for (feature, row) in
-            self.weight.chunks_exact(self.outputs).take(self.dx.columns()).enumerate()
-        {
-            for (image, grad) in self.grad.chunks_exact(self.outputs).enumerate() {
-                self.dx.row(image)[feature] = dot(row, grad);
+        let features = self.dx.columns();
+        let rows = |feature: usize| &self.weight[feature * self.outputs..][..self.outputs];
+        for (image, grad) in self.grad.chunks_exact(self.outputs).enumerate() {
+            let dx = self.dx.row(image);
+            let (fours, rest) = dx.as_chunks_mut::<4>();
+            for (four, dx) in fours.iter_mut().enumerate() {
+                let row = |k| dot(rows(4 * four + k), grad);
+                *dx = last_halves([row(0), row(1), row(2), row(3)]).to_array();
+            }
+            let first = features - rest.len();
+            for (k, dx) in rest.iter_mut().enumerate() {
+                *dx = last_halves([dot(rows(first + k), grad); 4]).to_array()[0];
             }
         }
     }
 }
 
-/// The sum of products, in `DOT` lanes that are then added in halves: a loop that the compiler
+/// A sum of products, in `DOT` lanes of which two halvings leave four: a loop that the compiler
 /// vectorises, in an order that does not depend on the width of its vectors. No product is fused.
 #[inline(always)]
-fn dot(a: &[f32], b: &[f32]) -> f32 {
+fn dot(a: &[f32], b: &[f32]) -> f32x4 {
     let (a, a_rest) = a.as_chunks::<DOT>();
     let (b, b_rest) = b.as_chunks::<DOT>();
     let mut sums = [0.0; DOT];
@@ -110,15 +120,16 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
             sums[lane] += a[lane] * b[lane];
         }
     }
-    for lane in 0..a_rest.len() {
-        sums[lane] += a_rest[lane] * b_rest[lane];
+    for (sum, (a, b)) in sums.iter_mut().zip(a_rest.iter().zip(b_rest)) {
+        *sum += a * b;
     }
-    let mut width = DOT;
-    while width > 1 {
-        width /= 2;
-        for lane in 0..width {
-            sums[lane] += sums[lane + width];
-        }
-    }
-    sums[0]
+    let quarter = |k: usize| f32x4::from([sums[k], sums[k + 1], sums[k + 2], sums[k + 3]]);
+    (quarter(0) + quarter(8)) + (quarter(4) + quarter(12))
+}
+
+/// The last two halvings of four sums at once.
+#[inline(always)]
+fn last_halves(sums: [f32x4; 4]) -> f32x4 {
+    let [a, b, c, d] = f32x4::transpose(sums);
+    (a + c) + (b + d)
 }

@@ -2,7 +2,7 @@
 //! of that block, so that the gradient of the largest matrix of a network is never in memory.
 
 use super::transpose;
-use crate::matmul::{Left, Product, Start};
+use crate::matmul::{Finish, Left, Product, Start};
 use crate::optimizer::Rule;
 use crate::scratch;
 use crate::simd::{Kernel, Simd, dispatch};
@@ -14,7 +14,7 @@ const FEATURES: usize = 128;
 /// Overwrites `dweight`.
 pub(super) fn overwrite(grad: &[f32], x: &[f32], features: (usize, usize), dweight: &mut [f32]) {
     for_each(chunks_mut(dweight, FEATURES * features.1), |block, dweight| {
-        block_gradient(grad, x, features, block, dweight);
+        multiply(grad, x, features, block, Finish::Store, dweight);
     });
 }
 
@@ -27,25 +27,35 @@ pub(super) fn update(
     rule: Rule<&mut [f32]>,
 ) {
     let size = FEATURES * features.1;
-    for_each((chunks_mut(weight, size), rule.chunks(size)), |block, (weight, rule)| {
-        scratch::with(weight.len(), |gradient| {
-            block_gradient(grad, x, features, block, gradient);
+    for_each((chunks_mut(weight, size), rule.chunks(size)), |block, (weight, rule)| match rule {
+        Rule::Sgd { learning_rate } if x.len() == features.0 => {
+            let x = &x[block * FEATURES..];
+            dispatch(SingleDescent { x, grad, learning_rate, weight });
+        }
+        Rule::Sgd { learning_rate } => {
+            multiply(grad, x, features, block, Finish::Descend(learning_rate), weight);
+        }
+        rule => scratch::with(weight.len(), |gradient| {
+            multiply(grad, x, features, block, Finish::Store, gradient);
             rule.apply(weight, gradient);
-        });
+        }),
     });
 }
 
-/// The gradient of the block of features number `block`.
-fn block_gradient(
+/// The gradient of the block of features number `block`, stored in `out` or descended by it.
+fn multiply(
     grad: &[f32],
     x: &[f32],
     (inputs, outputs): (usize, usize),
     block: usize,
-    gradient: &mut [f32],
+    finish: Finish,
+    out: &mut [f32],
 ) {
-    let (batch, first, count) = (x.len() / inputs, block * FEATURES, gradient.len() / outputs);
+    let (batch, first, count) = (x.len() / inputs, block * FEATURES, out.len() / outputs);
     if batch == 0 {
-        gradient.fill(0.0);
+        if let Finish::Store = finish {
+            out.fill(0.0);
+        }
         return;
     }
     // A column of x lies in steps of a power of two, which all fall into one cache set: transposed
@@ -59,10 +69,36 @@ fn block_gradient(
             right: grad,
             right_row: outputs,
             start: Start::Zero,
-            out: TileMut::new(gradient, outputs),
+            finish,
+            out: TileMut::new(out, outputs),
         }
         .compute();
     });
+}
+
+/// Gradient descent on the weights of some inputs of a single image. Those of zero inputs have no
+/// gradient and are not touched: the time of the others is that of reading and writing them.
+struct SingleDescent<'a> {
+    x: &'a [f32],
+    grad: &'a [f32],
+    learning_rate: f32,
+    weight: &'a mut [f32],
+}
+
+impl Kernel for SingleDescent<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) {
+        for (&x, weight) in self.x.iter().zip(self.weight.chunks_exact_mut(self.grad.len())) {
+            if x != 0.0 {
+                for (w, &g) in weight.iter_mut().zip(self.grad) {
+                    // The sum of one product that starts at 0, as `Product` makes it.
+                    *w -= self.learning_rate * (x * g + 0.0);
+                }
+            }
+        }
+    }
 }
 
 /// Transposes `batch` rows of features, as many as `columns` has room for.
