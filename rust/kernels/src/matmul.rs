@@ -34,6 +34,8 @@ pub(crate) enum Start<'a> {
 pub(crate) enum Finish {
     /// They go to `out`.
     Store,
+    /// `out += sum`.
+    Add,
     /// `out -= rate * sum`, the product rounded before the difference.
     Descend(f32),
 }
@@ -197,6 +199,7 @@ impl Product<'_> {
                     let out = out.add(m * out_row + v * S::LANES);
                     let result = match self.finish {
                         Finish::Store => lanes,
+                        Finish::Add => simd.add(load::<S, PARTIAL>(simd, count, out), lanes),
                         Finish::Descend(rate) => {
                             let old = load::<S, PARTIAL>(simd, count, out);
                             simd.sub(old, simd.mul(simd.splat(rate), lanes))

@@ -1,23 +1,27 @@
-//! The output of a dense layer: a product in tiles of images by output features. Of finite weights,
-//! an image that is alone reads only the rows whose input is not zero: the time of such a product
-//! is that of reading them, and behind a ReLU many inputs are zero. Its sums have the same terms in
-//! the same order, but for zeros, so that all bits are the same but for the sign of zero, which is
-//! made positive.
+//! The output of a dense layer: a product in tiles of images by output features, a block of inputs at
+//! a time. Of finite weights, an image that is alone reads only the rows whose input is not zero:
+//! the time of such a product is that of reading them, and behind a ReLU many inputs are zero. Its
+//! sums have the same terms in the same order, but for zeros, so that all bits are the same but for
+//! the sign of zero, which is made positive.
 
 use std::cell::RefCell;
 
 use crate::activation;
 use crate::matmul::{Finish, Left, Product, Start};
-use crate::scratch::{Free, lend};
+use crate::scratch::{self, Free, lend};
 use crate::simd::{Kernel, Simd, dispatch, load, store};
-use crate::threads::{self, TileMut, for_each, tiles_mut};
+use crate::sums::total;
+use crate::threads::{self, TileMut, chunks, chunks_mut, for_each, tiles_mut};
 
 /// Images of a tile.
 const IMAGES: usize = 16;
 /// Output features of a tile, where there are too few images for all threads.
 const FEATURES: usize = 64;
-/// Rows of the weights that are read for all images of a tile before the next: at 128 columns they
-/// are 256 KB, and stay in the second-level cache meanwhile.
+/// Outputs that one task takes through the activation.
+const VALUES: usize = 1 << 13;
+/// Inputs of a block. The sum over a block starts at 0, that over the first at the bias, and blocks
+/// are added in order; at 128 columns its weights are 256 KB, and stay in the second-level cache
+/// for all images of a tile.
 const DEPTH: usize = 512;
 
 /// How many rows ahead the weights of a single image are asked for: reading them is all that its
@@ -49,28 +53,24 @@ pub(crate) fn overwrite(
     out: &mut [f32],
 ) {
     let batch = x.len() / inputs;
-    let crowded = batch.div_ceil(IMAGES) >= threads::threads().unwrap_or(1);
-    let columns = if crowded { outputs } else { FEATURES.min(outputs) };
-    let tiles = tiles_mut(out, outputs, IMAGES, columns);
-    for_each(tiles, |index, mut out| {
-        let per_row = outputs.div_ceil(columns);
-        let first = index % per_row * columns;
-        let x = &x[index / per_row * IMAGES * inputs..][..out.rows() * inputs];
-        let bias = bias.map(|bias| &bias[first..][..out.columns()]);
-        let weight = &weight[first..];
-        if out.rows() == 1 && kind.finite {
-            lend(&INPUTS, inputs, |list| {
-                dispatch(Single { x, weight, outputs, bias, list, out: out.reborrow() });
-            });
+    if batch == 1 && kind.finite {
+        single(x, weight, bias, outputs, out);
+    } else {
+        let crowded = batch.div_ceil(IMAGES) >= threads::threads().unwrap_or(1);
+        let columns = if crowded { outputs } else { FEATURES.min(outputs) };
+        for_each(tiles_mut(out, outputs, IMAGES, columns), |index, out| {
+            let per_row = outputs.div_ceil(columns);
+            let first = index % per_row * columns;
+            let x = &x[index / per_row * IMAGES * inputs..][..out.rows() * inputs];
+            let bias = bias.map(|bias| &bias[first..][..out.columns()]);
+            multiply(x, &weight[first..], bias, (inputs, outputs), out);
+        });
+    }
+    for_each(chunks_mut(out, VALUES), |_, values| {
+        if kind.relu {
+            values.iter_mut().for_each(activation::relu_of);
         } else {
-            multiply(x, weight, bias, (inputs, outputs), out.reborrow());
-        }
-        for row in 0..out.rows() {
-            if kind.relu {
-                out.row(row).iter_mut().for_each(activation::relu_of);
-            } else {
-                out.row(row).iter_mut().for_each(|value| *value += 0.0);
-            }
+            values.iter_mut().for_each(|value| *value += 0.0);
         }
     });
 }
@@ -90,15 +90,26 @@ fn multiply(
             right: &weight[first * outputs..],
             right_row: outputs,
             start: match (first, bias) {
-                (0, None) => Start::Zero,
                 (0, Some(bias)) => Start::Bias(bias),
-                _ => Start::Out,
+                _ => Start::Zero,
             },
-            finish: Finish::Store,
+            finish: if first == 0 { Finish::Store } else { Finish::Add },
             out: out.reborrow(),
         }
         .compute();
     }
+}
+
+/// The product for one image: the blocks side by side, then their sums in order.
+fn single(x: &[f32], weight: &[f32], bias: Option<&[f32]>, outputs: usize, out: &mut [f32]) {
+    scratch::with(x.len().div_ceil(DEPTH) * outputs, |sums| {
+        let blocks = (chunks(x, DEPTH), chunks(weight, DEPTH * outputs), chunks_mut(sums, outputs));
+        for_each(blocks, |block, (x, weight, sums)| {
+            let bias = bias.filter(|_| block == 0);
+            lend(&INPUTS, x.len(), |list| dispatch(Single { x, weight, bias, list, sums }));
+        });
+        total(sums, out);
+    });
 }
 
 /// An input that is not zero, and its place.
@@ -109,16 +120,14 @@ struct Input {
     index: u32,
 }
 
-/// The product for one image.
+/// The sum over one block of inputs.
 struct Single<'a> {
     x: &'a [f32],
-    /// Rows `outputs` apart.
     weight: &'a [f32],
-    outputs: usize,
     bias: Option<&'a [f32]>,
     /// As long as `x`.
     list: &'a mut [Input],
-    out: TileMut<'a, f32>,
+    sums: &'a mut [f32],
 }
 
 impl Kernel for Single<'_> {
@@ -131,10 +140,11 @@ impl Kernel for Single<'_> {
             self.list[count] = Input { value, index: index as u32 };
             count += usize::from(value != 0.0);
         }
-        let columns = self.out.columns();
+        let outputs = self.sums.len();
         let mut column = 0;
-        while column < columns {
-            column += match columns - column {
+        while column < outputs {
+            column += match outputs - column {
+                left if left >= 8 * S::LANES => self.sum::<S, 8, false>(simd, count, column),
                 left if left >= 4 * S::LANES => self.sum::<S, 4, false>(simd, count, column),
                 left if left >= S::LANES => self.sum::<S, 1, false>(simd, count, column),
                 _ => self.sum::<S, 1, true>(simd, count, column),
@@ -152,11 +162,12 @@ impl Single<'_> {
         count: usize,
         column: usize,
     ) -> usize {
-        let left = self.out.columns() - column;
+        let outputs = self.sums.len();
+        let left = outputs - column;
         let width = if PARTIAL { left } else { NV * S::LANES };
-        assert!((self.x.len() - 1) * self.outputs + column + width <= self.weight.len());
+        assert_eq!(self.x.len() * outputs, self.weight.len());
         let mut sums = [simd.splat(0.0); NV];
-        // SAFETY: `width` floats are inside `bias`, `out` and, from `column` on, each of the rows
+        // SAFETY: `width` floats from `column` on are inside `bias`, `sums`, and each of the rows
         // of `weight`, one for each element of `x`.
         unsafe {
             if let Some(bias) = self.bias {
@@ -169,18 +180,18 @@ impl Single<'_> {
             for (position, input) in self.list[..count].iter().enumerate() {
                 let ahead = self.list[(position + AHEAD).min(count - 1)].index as usize;
                 for v in (0..NV * S::LANES).step_by(LINE) {
-                    simd.prefetch(weight.wrapping_add(ahead * self.outputs + v));
+                    simd.prefetch(weight.wrapping_add(ahead * outputs + v));
                 }
                 let factor = simd.splat(input.value);
-                let row = weight.add(input.index as usize * self.outputs);
+                let row = weight.add(input.index as usize * outputs);
                 for (v, sum) in sums.iter_mut().enumerate() {
                     let lanes = load::<S, PARTIAL>(simd, left, row.add(v * S::LANES));
                     *sum = simd.mul_add(factor, lanes, *sum);
                 }
             }
-            let out = &mut self.out.row(0)[column..][..width];
+            let target = &mut self.sums[column..][..width];
             for (v, &sum) in sums.iter().enumerate() {
-                store::<S, PARTIAL>(simd, left, out.as_mut_ptr().add(v * S::LANES), sum);
+                store::<S, PARTIAL>(simd, left, target.as_mut_ptr().add(v * S::LANES), sum);
             }
         }
         width
