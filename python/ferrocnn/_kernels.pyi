@@ -18,7 +18,6 @@ __all__ = [
     "avg_pool2d_backward",
     "conv2d",
     "conv2d_backward",
-    "conv_pool_relu",
     "conv_pool_relu_backward",
     "dense",
     "dense_backward",
@@ -87,14 +86,6 @@ class BlockGeometry:
     @property
     def output_shape(self) -> tuple[int, int, int]: ...
 
-def conv_pool_relu(
-    geometry: BlockGeometry,
-    x: NDArray[Any],
-    weight: _Floats,
-    bias: _Floats,
-    out: _Floats,
-    winners: NDArray[np.uint8],
-) -> None: ...
 def conv_pool_relu_backward(
     geometry: BlockGeometry,
     grad: _Floats,

@@ -36,6 +36,6 @@ def is_finite(gradient: Gradient) -> bool:
     if None in ranges:
         return False
     x, grad = (max(-low, high) for low, high in filter(None, ranges))
-    # No sum of so many such products overflows; where one might, look at all of them.
-    within = len(gradient[0]) * x * grad < _LARGEST
+    # No sum of so many such products overflows, rounding included; where one might, look at all.
+    within = len(gradient[0]) * x * grad < _LARGEST / 2
     return within or finite_range(as_array(gradient)) is not None

@@ -1,4 +1,4 @@
-//! The block of the model: convolution -> 2x2 max pool -> ReLU.
+//! The gradients of the model's block, convolution -> 2x2 max pool -> ReLU.
 
 use ferrocnn_kernels::conv;
 use ndarray::{Ix1, Ix4};
@@ -6,25 +6,6 @@ use pyo3::prelude::*;
 
 use crate::arrays::{Array, Images, read, run, with_images, write};
 use crate::geometry::BlockGeometry;
-
-#[pyfunction]
-pub fn conv_pool_relu(
-    py: Python<'_>,
-    geometry: &BlockGeometry,
-    x: &Bound<'_, PyAny>,
-    weight: Array<'_, f32, Ix4>,
-    bias: Array<'_, f32, Ix1>,
-    out: Array<'_, f32, Ix4>,
-    winners: Array<'_, u8, Ix4>,
-) -> PyResult<()> {
-    let images = Images::read("x", x)?;
-    let (weight, bias) = (read("weight", &weight)?, read("bias", &bias)?);
-    let (mut out, mut winners) = (write("out", &out)?, write("winners", &winners)?);
-    let (weight, bias) = (weight.as_array(), bias.as_array());
-    let (out, winners) = (out.as_array_mut(), winners.as_array_mut());
-    let g = &geometry.0;
-    with_images!(images, x => run(py, || conv::conv_pool_relu(g, x, weight, bias, out, winners)))
-}
 
 #[pyfunction]
 #[allow(clippy::too_many_arguments, reason = "the arrays of one layer's backward pass")]

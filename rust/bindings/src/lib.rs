@@ -16,7 +16,7 @@ mod _kernels {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use super::block::{conv_pool_relu, conv_pool_relu_backward};
+    use super::block::conv_pool_relu_backward;
     #[pymodule_export]
     use super::forward::Forward;
     #[pymodule_export]

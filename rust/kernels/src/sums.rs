@@ -6,7 +6,7 @@ use crate::scratch;
 use crate::threads::{chunks_mut, for_each};
 
 /// Into how many groups, at most, a sum is cut, and how many floats their sums may take together.
-const GROUPS: usize = 8;
+pub(crate) const GROUPS: usize = 8;
 const FLOATS: usize = 1 << 23;
 
 /// Adds element by element.

@@ -65,7 +65,7 @@ pub(crate) fn image_size(shape: [usize; 3]) -> usize {
 }
 
 /// Rows and columns that windows reach; padding beyond them is never read.
-fn padded_extent(g: &ConvGeometry) -> (usize, usize) {
+pub(crate) fn padded_extent(g: &ConvGeometry) -> (usize, usize) {
     let extent = |axis: &Axis| (axis.output - 1) * axis.stride + axis.window;
     (extent(&g.height), extent(&g.width))
 }

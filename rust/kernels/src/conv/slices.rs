@@ -16,11 +16,6 @@ pub(super) fn slices(channels: usize) -> impl Iterator<Item = (usize, usize)> + 
     (0..channels).step_by(WIDTH).map(move |first| (first, WIDTH.min(channels - first)))
 }
 
-/// Rows and columns that windows reach.
-pub(super) fn padded_extent(g: &ConvGeometry) -> (usize, usize) {
-    (g.height.output + g.height.window - 1, g.width.output + g.width.window - 1)
-}
-
 /// Overwrites `target`, rows of `columns` pixels of `width` channels, with the channels from
 /// `first` on of the image, whose first row goes to row `offset.0` and first column to column
 /// `offset.1`, and zeros.

@@ -12,18 +12,23 @@ use std::sync::{Arc, PoisonError, RwLock, TryLockError};
 pub(crate) use parts::{ChunksMut, Parts, TileMut, bands_mut, chunks, chunks_mut, tiles_mut};
 use pool::Pool;
 
+/// The most threads that are started: more help no machine, and a slip of the finger should not
+/// start them.
+pub const MOST: usize = 1024;
+
 static POOL: RwLock<Option<Arc<Pool>>> = RwLock::new(None);
 
 /// The number of threads where nobody asked for one: `FERROCNN_NUM_THREADS`, or the processors
 /// that the affinity mask and the container's quota leave to this process.
 ///
 /// # Errors
-/// A line for the user where the variable is not a number from 1 up.
+/// A line for the user where the variable is not a number from 1 to [`MOST`].
 pub fn default_threads() -> Result<usize, String> {
     match std::env::var("FERROCNN_NUM_THREADS") {
         Ok(value) if !value.trim().is_empty() => {
-            value.trim().parse().ok().filter(|&count| count > 0).ok_or_else(|| {
-                format!("FERROCNN_NUM_THREADS: expected a number from 1 up, got {value:?}")
+            let count = value.trim().parse().ok().filter(|count| (1..=MOST).contains(count));
+            count.ok_or_else(|| {
+                format!("FERROCNN_NUM_THREADS: expected a number from 1 to {MOST}, got {value:?}")
             })
         }
         _ => Ok(std::thread::available_parallelism().map_or(1, usize::from)),

@@ -7,6 +7,7 @@
 //! `broadcast` is the faster one; from 4 channels on it is `listed` (docs/architecture.md).
 
 mod broadcast;
+mod cut;
 mod listed;
 mod runs;
 

@@ -2,7 +2,9 @@
 //!
 //! Four by four outputs of a 3x3 convolution take 36 products instead of 144, in another basis:
 //!
-//!     Y = A^T ((G g G^T) * (B^T d B)) A
+//! ```text
+//! Y = A^T ((G g G^T) * (B^T d B)) A
+//! ```
 //!
 //! with g the filter, d the 6x6 inputs under the tile and * element by element. Summed over the
 //! input channels, each of the 36 places ("planes") is a matrix product, tiles by filters. A tile
@@ -14,10 +16,12 @@
 //! reaches every output of its tile, not only those whose window holds it.
 
 mod filters;
+mod memory;
 mod product;
 mod transforms;
 
 use filters::Filters;
+use memory::{Memory, Sizes};
 use product::Plane;
 use transforms::{pool_tile, transform_rows, transform_six};
 
@@ -86,59 +90,6 @@ pub(super) fn conv_pool_relu<T: Pixel>(
 fn panel_width(channels: usize, first: usize) -> (usize, usize) {
     let width = (channels - first).min(PANEL);
     (width, width.next_multiple_of(HALF_PANEL))
-}
-
-/// Floats of each array that a band works with.
-#[derive(Clone, Copy)]
-struct Sizes {
-    /// The transformed filters of a panel.
-    panel: usize,
-    /// A row of the padded band.
-    row: usize,
-    padded: usize,
-    columns: usize,
-    inputs: usize,
-    products: usize,
-}
-
-struct Memory<'a> {
-    /// The rows of the band with zeros around them.
-    padded: &'a mut [f32],
-    /// Six rows of it, transformed vertically.
-    columns: &'a mut [f32],
-    /// (plane, tile, in_channel).
-    inputs: &'a mut [f32],
-    /// (plane, tile, channel of the panel).
-    products: &'a mut [f32],
-}
-
-impl Sizes {
-    fn new(geometry: &BlockGeometry, columns: usize, bands: &Bands) -> Self {
-        let channels = geometry.conv.in_channels;
-        let row = (OUTPUTS * columns + INPUTS - OUTPUTS) * channels;
-        let (images, rows) = bands.largest();
-        let tile_rows = rows.div_ceil(POOLED);
-        let tiles = images * tile_rows * columns;
-        Self {
-            panel: PLANES * (channels * PANEL + GAP),
-            row,
-            padded: ((OUTPUTS * tile_rows + INPUTS - OUTPUTS) * row + GAP).next_multiple_of(GAP),
-            columns: INPUTS * row.next_multiple_of(GAP),
-            inputs: PLANES * (tiles * channels + GAP),
-            products: PLANES * (tiles * PANEL + GAP),
-        }
-    }
-
-    fn memory(&self) -> usize {
-        self.padded + self.columns + self.inputs + self.products
-    }
-
-    fn split<'a>(&self, memory: &'a mut [f32]) -> Memory<'a> {
-        let (padded, rest) = memory.split_at_mut(self.padded);
-        let (columns, rest) = rest.split_at_mut(self.columns);
-        let (inputs, products) = rest.split_at_mut(self.inputs);
-        Memory { padded, columns, inputs, products }
-    }
 }
 
 /// What one panel writes to, and its bias.
