@@ -66,6 +66,20 @@ def _intro(results):
         "gradients and probabilities as float64 NumPy; each runs with the layout, compiler and "
         "batch size that a search found best for it.",
     ]
+    lines.append(
+        "Networks, on 64x64x3 images: blocks of convolution 3x3 same -> max pool 2x2 -> ReLU, then "
+        "dense layers, one logit. "
+        + " ".join(
+            f"*{network.name.capitalize()}*: {', '.join(map(str, network.filters))} filters, dense "
+            f"{', '.join(map(str, network.dense))}; {network.training_multiply_adds / 1e6:.1f} "
+            "million multiply-adds an image of training."
+            for network in NETWORKS
+        )
+    )
+    lines.append(
+        "*Dense limit*: the images a second of a computation that does all these multiply-adds at "
+        "the peak of the machine, as measured in the same round. ferrocnn leaves many of them out."
+    )
     busiest = max(results["idle_share"].values())
     lines.append(f"A waiting peer used at most {100 * busiest:.0f} % of a processor.")
     if results["skipped"]:

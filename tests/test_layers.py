@@ -1,7 +1,5 @@
 """Layers run forward in one call: the same whatever batches came before, and nothing by mistake."""
 
-import copy
-
 import numpy as np
 import pytest
 
@@ -29,14 +27,6 @@ def test_batches_of_all_sizes_in_any_order_train_as_if_each_came_first() -> None
         for either in (model, fresh):
             either.train_step(X[:count], y[:count], ferrocnn.SGD(0.1))
         assert bits(model) == bits(fresh)
-
-
-def test_a_shallow_copy_sees_what_the_original_sees() -> None:
-    model = network()
-    model.forward(X[:1])
-    other = copy.copy(model)
-    model.backward(X, y)
-    np.testing.assert_array_equal(other.forward(X[:2]), model.forward(X[:2]))
 
 
 def test_memory_that_runs_out_while_a_batch_grows_leaves_the_model_working(

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import ferrocnn
 import reference
 from ferrocnn import SGD, Adam, Momentum
 from ferrocnn.optimizers import Optimizer, make_optimizer
@@ -59,3 +60,23 @@ def test_names_and_instances() -> None:
         make_optimizer("sgd", -1)
     with pytest.raises(ValueError, match="momentum: expected at least 0 and below 1, got 1"):
         Momentum(0.1, momentum=1)
+
+
+class SignDescent(ferrocnn.Optimizer):
+    def step(self, parameters, gradients):
+        for name, parameter in parameters.items():
+            parameter -= self.learning_rate * np.sign(ferrocnn.as_array(gradients[name]))
+
+
+def test_a_rule_of_ones_own_trains_and_is_recorded() -> None:
+    random = np.random.default_rng(0)
+    X, y = random.integers(0, 256, (9, 12, 10, 3), dtype=np.uint8), np.arange(9) % 2
+    model = ferrocnn.CNN((12, 10, 3), [(4, 3)], [5, 1], seed=0)
+    expected = model.snapshot()
+    _, gradients = model.gradients(X, y)
+    rule = SignDescent(0.01)
+    ferrocnn.train(model, X, y, epochs=1, optimizer=rule, shuffle=False, progress=False)
+    for name, value in model.parameters().items():
+        step = np.float32(0.01) * np.sign(gradients[name])
+        np.testing.assert_array_equal(value, expected[name] - step)
+    assert model.training["optimizer"] == "signdescent"

@@ -7,10 +7,11 @@ from ferrocnn import ops
 from ferrocnn._kernels import __version__
 from ferrocnn.checkpoint import load
 from ferrocnn.errors import DivergedError, ModelFileError
+from ferrocnn.gradients import as_array
 from ferrocnn.history import History, SaveBest
 from ferrocnn.metrics import Evaluation, evaluate
 from ferrocnn.model import CNN, Prediction
-from ferrocnn.optimizers import SGD, Adam, Momentum
+from ferrocnn.optimizers import SGD, Adam, Momentum, Optimizer
 from ferrocnn.threads import get_num_threads, set_num_threads
 from ferrocnn.training import train
 
@@ -28,10 +29,12 @@ __all__ = [
     "ImageDataset",
     "ModelFileError",
     "Momentum",
+    "Optimizer",
     "Prediction",
     "Preprocessing",
     "SaveBest",
     "__version__",
+    "as_array",
     "evaluate",
     "get_num_threads",
     "load",

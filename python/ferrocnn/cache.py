@@ -104,7 +104,8 @@ class PictureCache:
             _prune(path.parent)
         except (OSError, ValueError) as error:
             where, why = getattr(error, "filename", None), getattr(error, "strerror", None)
-            _log.warning("pictures not cached: %s", f"{where}: {why}" if where else why or error)
+            reason = f"{where}: {why}" if where else why or error
+            _log.warning("pictures not cached: %s; FERROCNN_CACHE_DIR names another folder", reason)
 
     def _path(self) -> Path:
         return cache_folder() / f"{hashlib.sha256(self._key.encode()).hexdigest()[:32]}.zip"
@@ -158,7 +159,7 @@ def cache_folder() -> Path:
     """
     chosen = os.environ.get("FERROCNN_CACHE_DIR")
     if chosen:
-        return Path(chosen).absolute()
+        return Path(chosen).expanduser().absolute()
     import platformdirs
 
     folder = platformdirs.user_cache_path("ferrocnn", appauthor=False)

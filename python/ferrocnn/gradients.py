@@ -19,7 +19,11 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 
 def as_array(gradient: Gradient) -> Floats:
-    """Return the gradient as an array of its own."""
+    """Return the gradient as an array of the parameter's shape, the caller's own.
+
+    gradient: what an `Optimizer` is given: an array, or the pair (x, grad) of shapes (n, in) and
+    (n, out) whose product `x^T grad` it is.
+    """
     if not isinstance(gradient, tuple):
         return gradient.copy()
     x, grad = gradient

@@ -80,6 +80,11 @@ class CNN:
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.config().items())
         return f"CNN({arguments})"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles have weights of their own: those of the model between two steps."""
+        records = (self.class_names, self.preprocessing, dict(self.training))
+        return _rebuild, (self.config(), self.snapshot(), *records)
+
     def config(self) -> dict[str, Any]:
         """Return the arguments that build this architecture again, as JSON can hold them."""
         return {
@@ -255,6 +260,19 @@ class CNN:
                 "become arrays: train it on load_images(...), or set model.preprocessing"
             )
         return np.stack([self.preprocessing(picture) for picture in pictures])
+
+
+def _rebuild(
+    config: dict[str, Any],
+    parameters: dict[str, Floats],
+    class_names: tuple[str, ...] | None,
+    preprocessing: Preprocessing | None,
+    training: dict[str, Any],
+) -> CNN:
+    model = CNN(**config)
+    model.set_parameters(parameters)
+    model.class_names, model.preprocessing, model.training = class_names, preprocessing, training
+    return model
 
 
 def _pictures(X: Any) -> list[Any] | None:

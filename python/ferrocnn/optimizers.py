@@ -18,17 +18,31 @@ _Gradients = Mapping[str, Gradient]
 class Optimizer(ABC):
     """What all optimisers share. The state of each parameter is kept under the parameter's name.
 
-    A gradient is an array, or the pair whose product it is: `gradients.as_array` makes it one.
+    A rule of your own needs `step`; `name` is what the model's record calls it::
+
+        class SignDescent(ferrocnn.Optimizer):
+            def step(self, parameters, gradients):
+                for name, parameter in parameters.items():
+                    gradient = ferrocnn.as_array(gradients[name])
+                    parameter -= self.learning_rate * np.sign(gradient)
     """
 
     name: ClassVar[str]
+
+    def __init_subclass__(cls) -> None:
+        if "name" not in vars(cls):
+            cls.name = cls.__name__.lower()
 
     def __init__(self, learning_rate: float) -> None:
         self.learning_rate = check_positive_float("learning_rate", learning_rate)
 
     @abstractmethod
     def step(self, parameters: _Arrays, gradients: _Gradients) -> None:
-        """Update every parameter in place from the gradient of the same name."""
+        """Update every parameter in place from the gradient of the same name.
+
+        A gradient is an array, or the pair (x, grad) whose product `x^T grad` it is: `as_array`
+        makes either an array.
+        """
 
 
 class SGD(Optimizer):
@@ -127,5 +141,8 @@ def make_optimizer(optimizer: str | Optimizer, learning_rate: float) -> Optimize
     if isinstance(optimizer, Optimizer):
         return optimizer
     if not isinstance(optimizer, str) or optimizer not in _OPTIMIZERS:
-        raise ValueError(f"optimizer: expected one of {', '.join(_OPTIMIZERS)}, got {optimizer!r}")
+        raise ValueError(
+            f"optimizer: expected one of {', '.join(_OPTIMIZERS)}, or an instance of Optimizer, "
+            f"got {optimizer!r}"
+        )
     return _OPTIMIZERS[optimizer](learning_rate)
