@@ -36,8 +36,7 @@ test-rust: build
 	.ci/each-isa cargo test --quiet -p ferrocnn-kernels
 
 test-python: build
-	$(BIN)/python -m pytest
-	.ci/each-isa $(BIN)/python -m pytest tests/test_ops_*.py tests/test_model_gradients.py tests/test_training.py
+	.ci/each-isa $(BIN)/python -m pytest
 
 # PEERS=tensorflow,onnxruntime picks some; PHOTOS=folder adds the race from a folder of photographs
 # to a model; QUICK=1 takes a few minutes, and writes to target/bench in place of docs.
