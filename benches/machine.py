@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 
 # Built by `make bench` from rust/kernels/examples/machine.rs.
@@ -36,8 +37,13 @@ def describe():
     }
 
 
+# Threads of NumPy's OpenBLAS and of OpenMP spin for a while after their last work.
+_SETTLE_SECONDS = 1.0
+
+
 def measure(threads):
-    """float32 GFLOP/s and GB/s, in a quarter of a second."""
+    """float32 GFLOP/s and GB/s, in a quarter of a second, once idle threads have gone to sleep."""
+    time.sleep(_SETTLE_SECONDS)
     # Whatever instruction set the kernels are told to use, the machine has its best.
     environment = {name: v for name, v in os.environ.items() if name != "FERROCNN_ISA"}
     command = [_PROGRAM, str(threads)]
