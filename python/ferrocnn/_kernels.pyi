@@ -8,6 +8,7 @@ _Gradient = _Floats | tuple[_Floats, _Floats]
 _Padding = str | tuple[int, int, int, int]
 
 __all__ = [
+    "MOST_THREADS",
     "BlockGeometry",
     "ConvGeometry",
     "Forward",
@@ -40,6 +41,7 @@ __all__ = [
     "sigmoid_cross_entropy_backward",
 ]
 
+MOST_THREADS: int
 __version__: str
 
 @final

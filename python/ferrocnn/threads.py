@@ -3,8 +3,6 @@
 from ferrocnn import _kernels
 from ferrocnn.checks import check_positive_int
 
-_MOST = 1024  # more helps no machine, and a slip of the finger should not start them
-
 
 def set_num_threads(count: int) -> None:
     """Run all later kernels on `count` threads.
@@ -13,8 +11,8 @@ def set_num_threads(count: int) -> None:
     processors that the affinity mask and the container's quota leave to this process.
     """
     count = check_positive_int("count", count)
-    if count > _MOST:
-        raise ValueError(f"count: expected at most {_MOST}, got {count}")
+    if count > _kernels.MOST_THREADS:
+        raise ValueError(f"count: expected at most {_kernels.MOST_THREADS}, got {count}")
     _kernels.set_num_threads(count)
 
 

@@ -39,6 +39,7 @@ mod _kernels {
             .map_err(pyo3::exceptions::PyValueError::new_err)?;
         ferrocnn_kernels::simd::Isa::select(std::env::var("FERROCNN_ISA").ok().as_deref())
             .map_err(pyo3::exceptions::PyValueError::new_err)?;
+        module.add("MOST_THREADS", ferrocnn_kernels::threads::MOST)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

@@ -5,13 +5,17 @@
 //! The counter is that of the dense computation, two operations a multiply-add: "Gitem/s" are
 //! GFLOP/s, and a kernel that skips products can exceed the peak of the machine.
 
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+use common::values;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use ferrocnn_kernels::conv::{conv_pool_relu, conv_pool_relu_backward};
 use ferrocnn_kernels::dense::{dense, dense_backward, dense_update};
 use ferrocnn_kernels::optimizer::Rule;
 use ferrocnn_kernels::{BlockGeometry, Padding};
-use ndarray::{Array, Array1, Array2, Array4, Dimension, ShapeBuilder};
+use ndarray::{Array1, Array2, Array4};
 
 const BATCH: usize = 64;
 
@@ -143,15 +147,4 @@ impl Block {
         )
         .unwrap();
     }
-}
-
-/// Numbers in -1..1 that depend on the seed and the position alone.
-fn values<D: Dimension, S: ShapeBuilder<Dim = D>>(shape: S, seed: u64) -> Array<f32, D> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    Array::from_shape_simple_fn(shape, || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f32 / (1u32 << 23) as f32 - 1.0
-    })
 }

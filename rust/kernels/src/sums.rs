@@ -40,11 +40,22 @@ pub(crate) fn in_groups(
     });
 }
 
+/// The sums of `partials`, each as long as `first` and `second` together, which are overwritten.
+pub(crate) fn totals(partials: &[f32], first: &mut [f32], second: &mut [f32]) {
+    let size = first.len() + second.len();
+    for (index, partial) in partials.chunks_exact(size).enumerate() {
+        let (of_first, of_second) = partial.split_at(first.len());
+        if index == 0 {
+            first.copy_from_slice(of_first);
+            second.copy_from_slice(of_second);
+        } else {
+            add(first, of_first);
+            add(second, of_second);
+        }
+    }
+}
+
 /// The sum of `partials`, each as long as `sums`, which is overwritten.
 pub(crate) fn total(partials: &[f32], sums: &mut [f32]) {
-    let (first, rest) = partials.split_at(sums.len());
-    sums.copy_from_slice(first);
-    for partial in rest.chunks_exact(sums.len()) {
-        add(sums, partial);
-    }
+    totals(partials, sums, &mut []);
 }

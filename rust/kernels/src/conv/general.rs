@@ -10,13 +10,13 @@ use std::ops::Range;
 
 use ndarray::{ArrayView1, ArrayView4, ArrayViewMut1, ArrayViewMut4};
 
-use super::padded::{image_size, pad, padded_row, padded_size, place};
+use super::padded::{image_size, pad_rows, padded_row, padded_size, place};
 use crate::error::Result;
 use crate::geometry::ConvGeometry;
 use crate::matmul::{Finish, Left, Product, Start};
 use crate::pixel::Pixel;
 use crate::scratch;
-use crate::sums::{add, in_groups, total};
+use crate::sums::{add, in_groups, totals};
 use crate::threads::{TileMut, chunks, chunks_mut, for_each};
 use crate::view::{batch_of, slice, slice_mut};
 
@@ -49,7 +49,7 @@ pub fn conv2d<T: Pixel>(
     let outputs = chunks_mut(out, image_size(g.output_shape()));
     for_each((images, outputs), |_, (image, out)| {
         scratch::with(padded_size(g), |padded| {
-            pad(g, image, padded);
+            pad_rows(g, image, 0, padded);
             correlate(g.width.output, out, g.out_channels, |row| Windows {
                 padded: &padded[row * g.height.stride * padded_row(g)..],
                 row: padded_row(g),
@@ -119,17 +119,13 @@ fn weight_gradient<T: Pixel>(
         }
     };
     in_groups(x.len() / input, weights + dbias.len(), add_images, |partials| {
-        scratch::with(weights + dbias.len(), |sums| {
-            total(partials, sums);
-            dweight.copy_from_slice(&sums[..weights]);
-            dbias.copy_from_slice(&sums[weights..]);
-        });
+        totals(partials, dweight, dbias);
     });
 }
 
 fn add_weight_gradient<T: Pixel>(g: &ConvGeometry, grad: &[f32], image: &[T], dweight: &mut [f32]) {
     scratch::with(padded_size(g), |padded| {
-        pad(g, image, padded);
+        pad_rows(g, image, 0, padded);
         let run = g.width.window * g.in_channels;
         for (a, dweight) in dweight.chunks_exact_mut(run * g.out_channels).enumerate() {
             Product {

@@ -80,14 +80,8 @@ pub(crate) fn padded_size(g: &ConvGeometry) -> usize {
     padded_extent(g).0 * padded_row(g)
 }
 
-/// Overwrites `padded` with the image and the zeros that windows reach around it.
-pub(crate) fn pad<T: Pixel>(g: &ConvGeometry, image: &[T], padded: &mut [f32]) {
-    let offset = (g.height.before as isize, g.width.before as isize);
-    place(image, g.input_shape(), padded, padded_extent(g), offset, (1, 1));
-}
-
-/// As [`pad`], for the rows that the windows from output row `top` on reach, as many as `padded`
-/// holds.
+/// Overwrites `padded` with the zeros and the rows of the image that the windows from output row
+/// `top` on reach, as many as it holds.
 #[inline(always)]
 pub(crate) fn pad_rows<T: Pixel>(g: &ConvGeometry, image: &[T], top: usize, padded: &mut [f32]) {
     let offset = g.height.before as isize - (top * g.height.stride) as isize;

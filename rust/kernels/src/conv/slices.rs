@@ -10,6 +10,9 @@ use crate::pixel::Pixel;
 /// Channels of a slice.
 pub(super) const WIDTH: usize = 16;
 
+/// Floats that must be readable behind the last pixel of a slice, since whole vectors are read.
+pub(super) const SLACK: usize = 16;
+
 /// The slices of the channels below `channels`: first channel and number of channels of each.
 #[inline(always)]
 pub(super) fn slices(channels: usize) -> impl Iterator<Item = (usize, usize)> + Clone {

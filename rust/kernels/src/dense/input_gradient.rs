@@ -57,25 +57,10 @@ pub(super) fn overwrite(
                     out: TileMut::new(product, batch),
                 }
                 .compute();
-                dispatch(Transposed { product, dx });
+                transpose(product, batch, dx);
             });
         });
     });
-}
-
-/// Writes the transpose of `product` to `dx`.
-struct Transposed<'a> {
-    product: &'a [f32],
-    dx: TileMut<'a, f32>,
-}
-
-impl Kernel for Transposed<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, _simd: S) {
-        transpose(self.product, self.dx.rows(), self.dx);
-    }
 }
 
 /// Each element of `dx` by itself.

@@ -61,7 +61,7 @@ fn multiply(
     // A column of x lies in steps of a power of two, which all fall into one cache set: transposed
     // first, it is contiguous.
     scratch::with(count * batch, |columns| {
-        dispatch(Columns { x: &x[first..], inputs, batch, columns });
+        transpose(&x[first..], inputs, TileMut::new(columns, batch));
         Product {
             runs: 1,
             run_length: batch,
@@ -98,22 +98,5 @@ impl Kernel for SingleDescent<'_> {
                 }
             }
         }
-    }
-}
-
-/// Transposes `batch` rows of features, as many as `columns` has room for.
-struct Columns<'a> {
-    x: &'a [f32],
-    inputs: usize,
-    batch: usize,
-    columns: &'a mut [f32],
-}
-
-impl Kernel for Columns<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, _simd: S) {
-        transpose(self.x, self.inputs, TileMut::new(self.columns, self.batch));
     }
 }

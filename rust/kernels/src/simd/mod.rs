@@ -162,3 +162,29 @@ pub(crate) unsafe fn store<S: Simd, const PARTIAL: bool>(
         }
     }
 }
+
+/// A vector, or its first `count` lanes where there are fewer than a vector.
+///
+/// # Safety
+/// `count <= LANES` floats at `source` must be readable.
+#[inline(always)]
+pub(crate) unsafe fn load_up_to<S: Simd>(simd: S, count: usize, source: *const f32) -> S::F32 {
+    // SAFETY: the caller's promise.
+    unsafe { if count == S::LANES { simd.load(source) } else { simd.load_partial(source, count) } }
+}
+
+/// Writes a vector, or its first `count` lanes where there are fewer than a vector.
+///
+/// # Safety
+/// `count <= LANES` floats at `target` must be writable.
+#[inline(always)]
+pub(crate) unsafe fn store_up_to<S: Simd>(simd: S, count: usize, target: *mut f32, value: S::F32) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if count == S::LANES {
+            simd.store(target, value);
+        } else {
+            simd.store_partial(target, count, value);
+        }
+    }
+}

@@ -36,7 +36,7 @@ pub(super) struct Pool {
 }
 
 struct Helper {
-    handle: Option<JoinHandle<()>>,
+    handle: JoinHandle<()>,
     asleep: Arc<AtomicBool>,
 }
 
@@ -72,7 +72,7 @@ impl Pool {
             let handle = thread::Builder::new()
                 .name(format!("ferrocnn-{index}"))
                 .spawn(move || shared.help(&flag))?;
-            pool.helpers.push(Helper { handle: Some(handle), asleep });
+            pool.helpers.push(Helper { handle, asleep });
         }
         Ok(pool)
     }
@@ -122,10 +122,8 @@ impl Pool {
         shared.state.store(closed.wrapping_add(NEXT_LOOP) | OPEN, SeqCst);
         let ending = Ending(shared);
         for helper in self.helpers.iter().take(count - 1) {
-            if helper.asleep.swap(false, SeqCst)
-                && let Some(handle) = &helper.handle
-            {
-                handle.thread().unpark();
+            if helper.asleep.swap(false, SeqCst) {
+                helper.handle.thread().unpark();
             }
         }
         shared.take_turns(turns);
@@ -140,12 +138,10 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         self.shared.ended.store(true, SeqCst);
-        for helper in &mut self.helpers {
-            if let Some(handle) = helper.handle.take() {
-                handle.thread().unpark();
-                // The result is `Err` for a panic, and helpers catch theirs.
-                handle.join().ok();
-            }
+        for Helper { handle, .. } in self.helpers.drain(..) {
+            handle.thread().unpark();
+            // The result is `Err` for a panic, and helpers catch theirs.
+            handle.join().ok();
         }
     }
 }

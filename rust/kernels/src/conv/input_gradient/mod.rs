@@ -8,11 +8,11 @@
 
 mod windows;
 
-use windows::{Patch, SLACK, Window};
+use windows::{Patch, Window};
 
 use super::block::Pooled;
 use super::padded::{image_size, padded_extent};
-use super::slices::{WIDTH, slices};
+use super::slices::{SLACK, WIDTH, slices};
 use crate::scratch;
 use crate::simd::{Kernel, Simd, dispatch};
 use crate::threads::{chunks, chunks_mut, for_each};

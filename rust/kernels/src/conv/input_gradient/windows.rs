@@ -2,9 +2,6 @@
 
 use crate::simd::{Simd, load, store};
 
-/// Floats that must be readable behind the last filter, since whole vectors are read.
-pub(super) const SLACK: usize = 16;
-
 /// Adds the filters of the channels in `mask`, each times its gradient, to the window at the start
 /// of `target`.
 pub(super) struct Window<'a> {

@@ -10,7 +10,7 @@ use crate::conv::padded::{image_size, pad_rows, padded_row};
 use crate::pixel::Pixel;
 use crate::scratch;
 use crate::simd::{Kernel, Simd, dispatch, load, store};
-use crate::sums::{in_groups, total};
+use crate::sums::{in_groups, totals};
 
 /// Pooled rows of a band.
 const ROWS: usize = 4;
@@ -34,11 +34,7 @@ pub(super) fn overwrite<T: Pixel>(pooled: Pooled, x: &[T], dweight: &mut [f32], 
         });
     };
     in_groups(x.len() / input * per_image, weights + dbias.len(), add_bands, |partials| {
-        scratch::with(weights + dbias.len(), |sums| {
-            total(partials, sums);
-            dweight.copy_from_slice(&sums[..weights]);
-            dbias.copy_from_slice(&sums[weights..]);
-        });
+        totals(partials, dweight, dbias);
     });
 }
 

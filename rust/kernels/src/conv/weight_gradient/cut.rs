@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use super::runs::{SLACK, Term};
+use super::runs::Term;
 use crate::conv::block::{OFF, Pooled};
 use crate::conv::padded::padded_extent;
-use crate::conv::slices::WIDTH;
+use crate::conv::slices::{SLACK, WIDTH};
 use crate::geometry::BlockGeometry;
 use crate::simd::Simd;
 use crate::sums::GROUPS;

@@ -120,7 +120,7 @@ impl<T: Pixel> Sum<'_, T> {
                         target: &mut sums[first * taps..][..width * taps],
                         target_row: conv.width.window * width,
                     }
-                    .run(simd);
+                    .add(simd);
                 }
             }
         }

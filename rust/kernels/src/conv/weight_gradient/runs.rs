@@ -1,9 +1,7 @@
 //! Sums of scaled runs: the body of the weight gradient.
 
-use crate::simd::{Kernel, Simd};
-
-/// Floats that must be readable behind the last run, since whole vectors are read.
-pub(super) const SLACK: usize = 16;
+use crate::conv::slices::SLACK;
+use crate::simd::{Simd, load_up_to, store_up_to};
 
 /// A factor, and the pixel of the source at which the rows that it scales start.
 #[derive(Debug, Clone, Copy, Default)]
@@ -29,11 +27,9 @@ pub(super) struct Runs<'a> {
     pub target_row: usize,
 }
 
-impl Kernel for Runs<'_> {
-    type Output = ();
-
+impl Runs<'_> {
     #[inline(always)]
-    fn run<S: Simd>(mut self, simd: S) {
+    pub fn add<S: Simd>(mut self, simd: S) {
         if self.terms.is_empty() {
             return;
         }
@@ -47,9 +43,7 @@ impl Kernel for Runs<'_> {
             row += 1;
         }
     }
-}
 
-impl Runs<'_> {
     /// `ROWS` runs from `row` on, in pieces whose sums fit into registers.
     #[inline(always)]
     fn band<S: Simd, const ROWS: usize>(&mut self, simd: S, row: usize) {
@@ -102,12 +96,8 @@ impl Runs<'_> {
                     let count = (self.run - start - v * S::LANES).min(S::LANES);
                     let target = &mut self.target[first + v * S::LANES..][..count];
                     let target = target.as_mut_ptr();
-                    if count == S::LANES {
-                        simd.store(target, simd.add(sum, simd.load(target)));
-                    } else {
-                        let old = simd.load_partial(target, count);
-                        simd.store_partial(target, count, simd.add(sum, old));
-                    }
+                    let old = load_up_to(simd, count, target);
+                    store_up_to(simd, count, target, simd.add(sum, old));
                 }
             }
         }

@@ -3,7 +3,7 @@
 use super::transforms::transform_filter;
 use super::{GAP, INPUTS, panel_width};
 use crate::geometry::BlockGeometry;
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Kernel, Simd, load_up_to};
 
 /// The transformed filters of one panel: (plane, in_channel, channel of the panel), zeros behind
 /// the last channel.
@@ -31,12 +31,7 @@ impl Kernel for Filters<'_> {
                     let at = (position * conv.in_channels + c) * conv.out_channels;
                     let from = &self.weight[at..][self.first..][v.min(width)..][..count];
                     // SAFETY: the slice holds `count` floats.
-                    *lanes = unsafe {
-                        match count == S::LANES {
-                            true => simd.load(from.as_ptr()),
-                            false => simd.load_partial(from.as_ptr(), count),
-                        }
-                    };
+                    *lanes = unsafe { load_up_to(simd, count, from.as_ptr()) };
                 }
                 let mut columns = [[simd.splat(0.0); INPUTS]; 3];
                 for (b, column) in columns.iter_mut().enumerate() {

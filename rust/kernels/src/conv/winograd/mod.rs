@@ -31,7 +31,7 @@ use super::padded::{image_size, place};
 use crate::geometry::BlockGeometry;
 use crate::pixel::Pixel;
 use crate::scratch;
-use crate::simd::{Kernel, Simd, dispatch};
+use crate::simd::{Kernel, Simd, dispatch, load_up_to, store_up_to};
 use crate::threads::{chunks_mut, for_each};
 
 /// Places of a transformed tile.
@@ -249,17 +249,10 @@ impl<T: Pixel> Tiles<'_, T> {
                         let winners = &mut self.outputs.winners[at..][..count];
                         // SAFETY: the slices hold `count` elements.
                         unsafe {
-                            if count == S::LANES {
-                                let sum = simd.add(best, simd.load(bias.as_ptr()));
-                                let (value, winner) = simd.relu(sum, winner, OFF);
-                                simd.store(out.as_mut_ptr(), value);
-                                simd.store_index(winners.as_mut_ptr(), count, winner);
-                            } else {
-                                let sum = simd.add(best, simd.load_partial(bias.as_ptr(), count));
-                                let (value, winner) = simd.relu(sum, winner, OFF);
-                                simd.store_partial(out.as_mut_ptr(), count, value);
-                                simd.store_index(winners.as_mut_ptr(), count, winner);
-                            }
+                            let sum = simd.add(best, load_up_to(simd, count, bias.as_ptr()));
+                            let (value, winner) = simd.relu(sum, winner, OFF);
+                            store_up_to(simd, count, out.as_mut_ptr(), value);
+                            simd.store_index(winners.as_mut_ptr(), count, winner);
                         }
                     }
                 }
