@@ -23,6 +23,7 @@ pub mod network;
 pub mod optimizer;
 mod pixel;
 pub mod pool;
+mod random;
 pub mod range;
 mod scratch;
 pub mod simd;
