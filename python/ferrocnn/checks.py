@@ -46,6 +46,13 @@ def check_positive_int(name: str, value: object) -> int:
     return check_size(name, value, 1)
 
 
+def check_bool(name: str, value: object) -> bool:
+    """Return `value`, which must be True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: expected True or False, got {value!r}")
+    return bool(value)
+
+
 def check_float(name: str, value: Any) -> float:
     """Return `value` as a float; integers beyond all floats become infinite."""
     try:

@@ -1,4 +1,4 @@
-//! The gradients of the model's block, convolution -> 2x2 max pool -> ReLU.
+//! The gradients of the model's block, convolution -> 2x2 max pool -> ReLU or batch norm.
 
 use ferrocnn_kernels::conv;
 use ndarray::{Ix1, Ix4};
@@ -9,7 +9,7 @@ use crate::geometry::BlockGeometry;
 
 #[pyfunction]
 #[allow(clippy::too_many_arguments, reason = "the arrays of one layer's backward pass")]
-pub fn conv_pool_relu_backward(
+pub fn conv_pool_backward(
     py: Python<'_>,
     geometry: &BlockGeometry,
     grad: Array<'_, f32, Ix4>,
@@ -29,5 +29,5 @@ pub fn conv_pool_relu_backward(
     let dx = dx.as_mut().map(|dx| dx.as_array_mut());
     let (dweight, dbias) = (dweight.as_array_mut(), dbias.as_array_mut());
     let g = &geometry.0;
-    with_images!(images, x => run(py, || conv::conv_pool_relu_backward(g, grad, winners, x, weight, dx, dweight, dbias)))
+    with_images!(images, x => run(py, || conv::conv_pool_backward(g, grad, winners, x, weight, dx, dweight, dbias)))
 }

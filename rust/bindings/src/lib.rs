@@ -6,6 +6,8 @@ mod block;
 mod forward;
 mod geometry;
 mod ops;
+mod pointwise;
+mod steps;
 mod updates;
 
 use pyo3::prelude::*;
@@ -16,7 +18,7 @@ mod _kernels {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use super::block::conv_pool_relu_backward;
+    use super::block::conv_pool_backward;
     #[pymodule_export]
     use super::forward::Forward;
     #[pymodule_export]
@@ -29,6 +31,12 @@ mod _kernels {
         sigmoid_cross_entropy_backward,
     };
     #[pymodule_export]
+    use super::pointwise::{
+        activate, activation_backward, batch_norm, batch_norm_backward, drop_out, dropout_backward,
+    };
+    #[pymodule_export]
+    use super::steps::Step;
+    #[pymodule_export]
     use super::updates::{adam_update, momentum_update, sgd_update};
     #[pymodule_export]
     use super::{get_num_threads, instruction_set, instruction_sets, set_num_threads};
@@ -39,6 +47,7 @@ mod _kernels {
             .map_err(pyo3::exceptions::PyValueError::new_err)?;
         ferrocnn_kernels::simd::Isa::select(std::env::var("FERROCNN_ISA").ok().as_deref())
             .map_err(pyo3::exceptions::PyValueError::new_err)?;
+        module.add("ACTIVATIONS", super::pointwise::activations())?;
         module.add("MOST_THREADS", ferrocnn_kernels::threads::MOST)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }

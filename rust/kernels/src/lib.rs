@@ -15,11 +15,13 @@
 pub mod activation;
 pub mod conv;
 pub mod dense;
+pub mod dropout;
 mod error;
 mod geometry;
 pub mod loss;
 mod matmul;
 pub mod network;
+pub mod norm;
 pub mod optimizer;
 mod pixel;
 pub mod pool;

@@ -1,21 +1,18 @@
-//! The block of the model: convolution of stride 1, bias, 2x2 max pool and ReLU in one pass, and
-//! its gradients from the pooled gradient alone.
+//! The block of the model: convolution of stride 1, bias, 2x2 max pool and what comes after it in
+//! one pass, and its gradients from the pooled gradient alone.
 
 use ndarray::{ArrayView1, ArrayView4, ArrayViewMut1, ArrayViewMut4};
 
+use super::after::After;
 use super::{direct, input_gradient, weight_gradient, winograd};
 use crate::error::Result;
 use crate::geometry::BlockGeometry;
 use crate::pixel::Pixel;
 use crate::view::{batch_of, slice, slice_mut};
 
-/// The winner of a window whose ReLU is off: no element of it carries gradient. Backward takes any
-/// larger byte for the same.
-pub const OFF: u8 = 4;
-
-/// `out` is the ReLU of the largest of each 2x2 windows of the convolution of `x`. `winners` is the
-/// place of that largest, `2 * row + column`, the first of equals, or [`OFF`] where the output is
-/// not positive. NaN beats every number.
+/// `out` is the largest of each 2x2 windows of the convolution of `x`, `after` which comes what that
+/// says. `winners` is the place of that largest, `2 * row + column`, the first of equals; with a
+/// ReLU [`OFF`] where the output is not positive. NaN beats every number.
 ///
 /// `x` is (batch, height, width, in_channels), `weight` (kernel_h, kernel_w, in_channels,
 /// out_channels), `bias` (out_channels), `out` and `winners` (batch, pooled_height, pooled_width,
@@ -23,11 +20,12 @@ pub const OFF: u8 = 4;
 ///
 /// # Errors
 /// An array whose shape is not that of the geometry.
-pub fn conv_pool_relu<T: Pixel>(
+pub fn conv_pool<T: Pixel>(
     geometry: &BlockGeometry,
     x: ArrayView4<T>,
     weight: ArrayView4<f32>,
     bias: ArrayView1<f32>,
+    after: After,
     mut out: ArrayViewMut4<f32>,
     mut winners: ArrayViewMut4<u8>,
 ) -> Result<()> {
@@ -38,34 +36,36 @@ pub fn conv_pool_relu<T: Pixel>(
     let bias = slice("bias", &bias, &[conv.out_channels])?;
     let out = slice_mut("out", &mut out, &batch_of(batch, pool.output_shape()))?;
     let winners = slice_mut("winners", &mut winners, &batch_of(batch, pool.output_shape()))?;
-    forward(geometry, x, weight, bias, out, winners);
+    after.check(conv.out_channels)?;
+    forward(geometry, x, weight, bias, after, out, winners);
     Ok(())
 }
 
-/// [`conv_pool_relu`] on slices of the shapes of the geometry.
+/// [`conv_pool`] on slices of the shapes of the geometry.
 pub(crate) fn forward<T: Pixel>(
     geometry: &BlockGeometry,
     x: &[T],
     weight: &[f32],
     bias: &[f32],
+    after: After,
     out: &mut [f32],
     winners: &mut [u8],
 ) {
     if winograd::suits(geometry) {
-        winograd::conv_pool_relu(geometry, x, weight, bias, out, winners);
+        winograd::conv_pool(geometry, x, weight, bias, after, out, winners);
     } else {
-        direct::conv_pool_relu(geometry, x, weight, bias, out, winners);
+        direct::conv_pool(geometry, x, weight, bias, after, out, winners);
     }
 }
 
-/// The gradients of [`conv_pool_relu`]: overwrites `dx` (where asked for), `dweight` and `dbias`,
+/// The gradients of [`conv_pool`]: overwrites `dx` (where asked for), `dweight` and `dbias`,
 /// shaped as `x`, `weight` and `bias`, from `grad`, shaped as `out`, and the winners that forward
 /// gave.
 ///
 /// # Errors
 /// An array whose shape is not that of the geometry.
 #[allow(clippy::too_many_arguments, reason = "the arrays of one layer's backward pass")]
-pub fn conv_pool_relu_backward<T: Pixel>(
+pub fn conv_pool_backward<T: Pixel>(
     geometry: &BlockGeometry,
     grad: ArrayView4<f32>,
     winners: ArrayView4<u8>,

@@ -1,12 +1,12 @@
-//! Convolution, bias, 2x2 max pool and ReLU in one pass.
+//! Convolution, bias, 2x2 max pool and what comes after it in one pass.
 //!
 //! A tile of neighbouring windows, two output rows high, is summed in registers, reduced to its
 //! pooled values and winners there, and stored once: the full-resolution output never exists. The
 //! windows are read in place from a padded copy of the image, as in `general`, and each sum has
 //! the same terms in the same order.
 
+use super::after::After;
 use super::bands::Bands;
-use super::block::OFF;
 use super::padded::{image_size, pad_rows, padded_row};
 use crate::geometry::BlockGeometry;
 use crate::pixel::Pixel;
@@ -17,12 +17,13 @@ use crate::threads::for_each;
 /// Pooled rows of a band: their share of the image stays in the first-level cache.
 const ROWS: usize = 8;
 
-/// As [`super::conv_pool_relu`]; the slices have the shapes of the geometry.
-pub(super) fn conv_pool_relu<T: Pixel>(
+/// As [`super::conv_pool`]; the slices have the shapes of the geometry.
+pub(super) fn conv_pool<T: Pixel>(
     geometry: &BlockGeometry,
     x: &[T],
     weight: &[f32],
     bias: &[f32],
+    after: After,
     out: &mut [f32],
     winners: &mut [u8],
 ) {
@@ -38,7 +39,7 @@ pub(super) fn conv_pool_relu<T: Pixel>(
         scratch::with((rows + conv.height.window - 1) * padded_row(conv), |padded| {
             for (image, (out, winners)) in images.zip(outputs) {
                 let padded = &mut *padded;
-                dispatch(Rows { geometry, image, top, padded, weight, bias, out, winners });
+                dispatch(Rows { geometry, image, top, padded, weight, bias, after, out, winners });
             }
         });
     });
@@ -52,6 +53,7 @@ struct Rows<'a, T> {
     padded: &'a mut [f32],
     weight: &'a [f32],
     bias: &'a [f32],
+    after: After<'a>,
     out: &'a mut [f32],
     winners: &'a mut [u8],
 }
@@ -172,9 +174,10 @@ impl<T: Pixel> Rows<'_, T> {
                     }
                     let at = start + v * S::LANES;
                     let out = self.out.as_mut_ptr().add(at);
-                    let (value, winner) = simd.relu(best, winner, OFF);
-                    store::<S, PARTIAL>(simd, count, out, value);
                     let indices = if PARTIAL { count } else { S::LANES };
+                    let first = channel + v * S::LANES;
+                    let (value, winner) = self.after.apply(simd, first, indices, best, winner);
+                    store::<S, PARTIAL>(simd, count, out, value);
                     simd.store_index(self.winners.as_mut_ptr().add(at), indices, winner);
                 }
             }

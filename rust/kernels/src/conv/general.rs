@@ -44,7 +44,18 @@ pub fn conv2d<T: Pixel>(
         None => None,
     };
     let out = slice_mut("out", &mut out, &batch_of(batch, g.output_shape()))?;
+    forward(g, x, weight, bias, out);
+    Ok(())
+}
 
+/// [`conv2d`] on slices of the shapes of the geometry.
+pub(crate) fn forward<T: Pixel>(
+    g: &ConvGeometry,
+    x: &[T],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    out: &mut [f32],
+) {
     let images = chunks(x, image_size(g.input_shape()));
     let outputs = chunks_mut(out, image_size(g.output_shape()));
     for_each((images, outputs), |_, (image, out)| {
@@ -60,7 +71,6 @@ pub fn conv2d<T: Pixel>(
             });
         });
     });
-    Ok(())
 }
 
 /// The gradients of [`conv2d`]: overwrites `dx` (where asked for), `dweight` and `dbias`, shaped

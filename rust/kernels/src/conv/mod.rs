@@ -2,9 +2,10 @@
 //!
 //! `general` serves any kernel size, stride, padding and channel count, and is the truth that
 //! faster special kernels are tested against. The others are the block of the model,
-//! convolution -> 2x2 max pool -> ReLU: `block` chooses, `direct` and `winograd` are its forward
+//! convolution -> 2x2 max pool -> [norm] -> ReLU: `block` chooses, `direct` and `winograd` are its forward
 //! in one pass, `weight_gradient` and `input_gradient` its backward without the zeros.
 
+mod after;
 mod bands;
 mod block;
 mod direct;
@@ -15,6 +16,8 @@ mod slices;
 mod weight_gradient;
 mod winograd;
 
-pub(crate) use block::forward;
-pub use block::{OFF, conv_pool_relu, conv_pool_relu_backward};
+pub use after::{After, OFF};
+pub(crate) use block::forward as conv_pool_forward;
+pub use block::{conv_pool, conv_pool_backward};
+pub(crate) use general::forward as conv2d_forward;
 pub use general::{conv2d, conv2d_backward};

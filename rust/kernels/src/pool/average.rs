@@ -23,7 +23,12 @@ pub fn average_pool(
     let batch = x.shape()[0];
     let x = slice("x", &x, &batch_of(batch, g.input_shape()))?;
     let out = slice_mut("out", &mut out, &batch_of(batch, g.output_shape()))?;
+    forward(g, x, out);
+    Ok(())
+}
 
+/// [`average_pool`] on slices of the shapes of the geometry.
+pub(crate) fn forward(g: &PoolGeometry, x: &[f32], out: &mut [f32]) {
     let input: usize = g.input_shape().iter().product();
     let output: usize = g.output_shape().iter().product();
     for_each((chunks(x, input), chunks_mut(out, output)), |_, (image, out)| {
@@ -37,7 +42,6 @@ pub fn average_pool(
             }
         }
     });
-    Ok(())
 }
 
 /// The gradient of [`average_pool`]: overwrites `dx` with each element of `grad` shared equally

@@ -46,7 +46,7 @@ impl Winner for u32 {
     }
 }
 
-fn check_window<W: Winner>(g: &PoolGeometry) -> Result<()> {
+pub(crate) fn check_window<W: Winner>(g: &PoolGeometry) -> Result<()> {
     if g.window_area() > W::LARGEST_WINDOW {
         return Err(KernelError::TooLarge { argument: "window", got: g.window_area() });
     }
@@ -73,12 +73,16 @@ pub fn max_pool<W: Winner>(
     let x = slice("x", &x, &batch_of(batch, g.input_shape()))?;
     let out = slice_mut("out", &mut out, &batch_of(batch, g.output_shape()))?;
     let winners = slice_mut("winners", &mut winners, &batch_of(batch, g.output_shape()))?;
+    forward(g, x, out, winners);
+    Ok(())
+}
 
+/// [`max_pool`] on slices of the shapes of the geometry.
+pub(crate) fn forward<W: Winner>(g: &PoolGeometry, x: &[f32], out: &mut [f32], winners: &mut [W]) {
     let input: usize = g.input_shape().iter().product();
     let output: usize = g.output_shape().iter().product();
     let images = (chunks(x, input), chunks_mut(out, output), chunks_mut(winners, output));
     for_each(images, |_, (image, out, winners)| max_pool_image(g, image, out, winners));
-    Ok(())
 }
 
 fn max_pool_image<W: Winner>(g: &PoolGeometry, x: &[f32], out: &mut [f32], winners: &mut [W]) {

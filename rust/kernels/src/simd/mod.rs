@@ -128,6 +128,25 @@ pub fn dispatch<K: Kernel>(kernel: K) -> K::Output {
     }
 }
 
+/// Runs a loop that the compiler vectorises by itself, compiled for the instruction set in force.
+/// `body` must be `#[inline(always)]`. Plain arithmetic is never fused by the compiler, so all sets
+/// give the same bits.
+#[inline(always)]
+pub(crate) fn elementwise(body: impl FnOnce()) {
+    struct Elementwise<F>(F);
+
+    impl<F: FnOnce()> Kernel for Elementwise<F> {
+        type Output = ();
+
+        #[inline(always)]
+        fn run<S: Simd>(self, _simd: S) {
+            (self.0)();
+        }
+    }
+
+    dispatch(Elementwise(body));
+}
+
 /// A vector, or its first `count` lanes.
 ///
 /// # Safety

@@ -5,7 +5,8 @@
 
 use std::ops::Range;
 
-use crate::conv::block::{OFF, Pooled};
+use crate::conv::OFF;
+use crate::conv::block::Pooled;
 use crate::conv::padded::{image_size, pad_rows, padded_row};
 use crate::pixel::Pixel;
 use crate::scratch;

@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use super::runs::Term;
-use crate::conv::block::{OFF, Pooled};
+use crate::conv::OFF;
+use crate::conv::block::Pooled;
 use crate::conv::padded::padded_extent;
 use crate::conv::slices::{SLACK, WIDTH};
 use crate::geometry::BlockGeometry;

@@ -8,7 +8,7 @@
 //!
 //! with g the filter, d the 6x6 inputs under the tile and * element by element. Summed over the
 //! input channels, each of the 36 places ("planes") is a matrix product, tiles by filters. A tile
-//! is also two by two windows of the pool, so the last transform, bias, pool and ReLU are one
+//! is also two by two windows of the pool, so the last transform, bias, pool and what comes after it are one
 //! pass, and the full-resolution output never exists.
 //!
 //! The transforms are not free of rounding: against float64 the error is two to three times that
@@ -25,8 +25,8 @@ use memory::{Memory, Sizes};
 use product::Plane;
 use transforms::{pool_tile, transform_rows, transform_six};
 
+use super::after::After;
 use super::bands::{Band, Bands};
-use super::block::OFF;
 use super::padded::{image_size, place};
 use crate::geometry::BlockGeometry;
 use crate::pixel::Pixel;
@@ -55,12 +55,13 @@ pub(super) fn suits(geometry: &BlockGeometry) -> bool {
     (conv.height.window, conv.width.window) == (3, 3) && conv.in_channels >= 8
 }
 
-/// As [`super::conv_pool_relu`], for a geometry that [`suits`]; the slices have its shapes.
-pub(super) fn conv_pool_relu<T: Pixel>(
+/// As [`super::conv_pool`], for a geometry that [`suits`]; the slices have its shapes.
+pub(super) fn conv_pool<T: Pixel>(
     geometry: &BlockGeometry,
     x: &[T],
     weight: &[f32],
     bias: &[f32],
+    after: After,
     out: &mut [f32],
     winners: &mut [u8],
 ) {
@@ -79,7 +80,7 @@ pub(super) fn conv_pool_relu<T: Pixel>(
             let x = &x[band.image * input..][..band.images * input];
             scratch::with(sizes.memory(), |memory| {
                 let memory = sizes.split(memory);
-                let outputs = Outputs { bias, out, winners };
+                let outputs = Outputs { bias, after, out, winners };
                 dispatch(Tiles { geometry, columns, band, x, filters, sizes, memory, outputs });
             });
         });
@@ -92,9 +93,10 @@ fn panel_width(channels: usize, first: usize) -> (usize, usize) {
     (width, width.next_multiple_of(HALF_PANEL))
 }
 
-/// What one panel writes to, and its bias.
+/// What one panel writes to, and what is done on the way.
 struct Outputs<'a> {
     bias: &'a [f32],
+    after: After<'a>,
     out: &'a mut [f32],
     winners: &'a mut [u8],
 }
@@ -250,7 +252,8 @@ impl<T: Pixel> Tiles<'_, T> {
                         // SAFETY: the slices hold `count` elements.
                         unsafe {
                             let sum = simd.add(best, load_up_to(simd, count, bias.as_ptr()));
-                            let (value, winner) = simd.relu(sum, winner, OFF);
+                            let (value, winner) =
+                                self.outputs.after.apply(simd, first + v, count, sum, winner);
                             store_up_to(simd, count, out.as_mut_ptr(), value);
                             simd.store_index(winners.as_mut_ptr(), count, winner);
                         }
