@@ -105,6 +105,8 @@ def example_calls(batch, size, c):
     overlapping_grad = normal(5, reference.max_pool2d(x, **overlapping)[0].shape)[0]
     logits, targets = normal(6, (batch * size, 1))[0], np.arange(batch * size)[:, None] % 2
     targets = targets.astype(np.float32)
+    weights = np.abs(logits[::-1, 0]).copy()
+    distributions = reference.softmax(hidden[:, ::-1]).astype(np.float32)
     return {
         "conv2d": (ops.conv2d, {"x": x, "weight": weight, "bias": bias}, {}),
         "conv2d_backward": (ops.conv2d_backward, {"grad": grad, "x": x, "weight": weight}, {}),
@@ -142,12 +144,23 @@ def example_calls(batch, size, c):
         "sigmoid": (ops.sigmoid, {"x": logits}, {}),
         "sigmoid_cross_entropy": (
             ops.sigmoid_cross_entropy,
-            {"logits": logits, "targets": targets},
+            {"logits": logits, "targets": targets, "weights": weights},
             {},
         ),
         "sigmoid_cross_entropy_backward": (
             ops.sigmoid_cross_entropy_backward,
-            {"logits": logits, "targets": targets},
+            {"logits": logits, "targets": targets, "weights": weights},
+            {"grad": 0.5},
+        ),
+        "softmax": (ops.softmax, {"x": hidden}, {}),
+        "softmax_cross_entropy": (
+            ops.softmax_cross_entropy,
+            {"logits": hidden, "targets": distributions, "weights": weights[:batch]},
+            {},
+        ),
+        "softmax_cross_entropy_backward": (
+            ops.softmax_cross_entropy_backward,
+            {"logits": hidden, "targets": distributions, "weights": weights[:batch]},
             {"grad": 0.5},
         ),
     }

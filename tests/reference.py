@@ -199,15 +199,42 @@ def sigmoid(x):
     return np.where(x >= 0, 1, small) / (1 + small)
 
 
-def sigmoid_cross_entropy(logits, targets):
+def softmax(x):
+    """Over the last axis. Taking the largest away changes no quotient, and nothing overflows."""
+    (x,) = float64(x)
+    powers = np.exp(x - x.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def sigmoid_cross_entropy(logits, targets, weights=None):
     """Mean of log(1 + exp(z)) - t z, in the form that cannot overflow."""
     z, t = float64(logits, targets)
-    return np.mean(np.maximum(z, 0) - t * z + np.log1p(np.exp(-np.abs(z))))
+    terms = np.maximum(z, 0) - t * z + np.log1p(np.exp(-np.abs(z)))
+    return np.average(terms.ravel(), weights=weights)
 
 
-def sigmoid_cross_entropy_backward(logits, targets, grad=1.0):
+def sigmoid_cross_entropy_backward(logits, targets, grad=1.0, weights=None):
     z, t = float64(logits, targets)
-    return grad * (sigmoid(z) - t) / z.size
+    return grad * (sigmoid(z) - t) * shares(z.size, weights).reshape(z.shape)
+
+
+def softmax_cross_entropy(logits, targets, weights=None):
+    """Mean over the rows of minus the sum of t log(p)."""
+    z, t = float64(logits, targets)
+    z = z - z.max(axis=1, keepdims=True)
+    log_p = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+    return np.average(-np.sum(t * log_p, axis=1), weights=weights)
+
+
+def softmax_cross_entropy_backward(logits, targets, grad=1.0, weights=None):
+    z, t = float64(logits, targets)
+    return grad * (softmax(z) - t) * shares(len(z), weights)[:, None]
+
+
+def shares(count, weights):
+    """What each sample adds to a weighted mean, as a share; equal ones for None."""
+    w = np.ones(count) if weights is None else float64(weights)[0]
+    return w / w.sum()
 
 
 # Updates: each returns the new values and changes nothing

@@ -29,7 +29,7 @@ FLOAT_ARRAYS = [
 
 
 # Ops of one array, with no shape to fit.
-ALONE = ("max_pool2d", "avg_pool2d", "global_avg_pool2d", "relu", "sigmoid")
+ALONE = ("max_pool2d", "avg_pool2d", "global_avg_pool2d", "relu", "sigmoid", "softmax")
 
 
 @pytest.mark.parametrize(("name", "key"), FLOAT_ARRAYS)
@@ -76,10 +76,49 @@ def test_a_shape_that_does_not_fit_the_others(name, key):
         ("relu_backward", {"grad": zeros(2, 5, 6, 4)}, "grad"),
         ("sigmoid_cross_entropy", {"targets": zeros(10)}, "targets"),
         ("sigmoid_cross_entropy", {"targets": zeros(2, 5)}, "targets"),
+        ("sigmoid_cross_entropy", {"weights": zeros(10, 1)}, "weights"),
+        ("softmax", {"x": zeros(2, 3, 4)}, "x"),
+        ("softmax_cross_entropy", {"targets": zeros(8, 2)}, "targets"),
+        ("softmax_cross_entropy", {"weights": zeros(8)}, "weights"),
     ],
 )
 def test_arrays_that_do_not_fit(name, changes, argument):
     refused(name, argument, changes)
+
+
+LOSSES = [
+    *("sigmoid_cross_entropy", "sigmoid_cross_entropy_backward"),
+    *("softmax_cross_entropy", "softmax_cross_entropy_backward"),
+]
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("wrong", [-0.1, 1.1, np.nan, np.inf])
+def test_targets_outside_0_to_1(name, wrong):
+    targets = CALLS[name][1]["targets"].copy()
+    targets[1, 0] = wrong
+    refused(name, "targets", {"targets": targets})
+
+
+@pytest.mark.parametrize("name", LOSSES[2:])
+def test_target_rows_with_another_sum_than_1(name):
+    targets = CALLS[name][1]["targets"].copy()
+    targets[1] *= 0.999
+    refused(name, "targets", {"targets": targets})
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("wrong", [-1e-3, np.nan, np.inf])
+def test_weights_that_make_no_sense(name, wrong):
+    weights = CALLS[name][1]["weights"].copy()
+    weights[1] = wrong
+    refused(name, "weights", {"weights": weights})
+    refused(name, "weights", {"weights": np.zeros_like(weights)})
+
+
+@pytest.mark.parametrize("name", LOSSES[1::2])
+def test_a_gradient_scale_that_is_no_number(name):
+    refused(name, "grad", {"grad": "1"})
 
 
 def test_a_winner_in_the_padding():

@@ -113,6 +113,15 @@ def test_losses_and_updates_by_hand():
     logits, targets = np.array([0, 1e4, -1e4, 1e4]), np.array([1, 1, 0, 0])
     assert reference.sigmoid_cross_entropy(logits, targets) == (np.log(2) + 1e4) / 4
     assert reference.sigmoid(logits).tolist() == [0.5, 1, 0, 1]
+    assert reference.sigmoid_cross_entropy(logits, targets, [3, 0, 1, 0]) == np.log(2) * 3 / 4
+    logits = np.log([[1, 2, 1], [3, 4, 1]])
+    np.testing.assert_allclose(
+        reference.softmax(logits), [[1 / 4, 1 / 2, 1 / 4], [3 / 8, 1 / 2, 1 / 8]], rtol=1e-12
+    )
+    targets, two = np.array([[0, 1, 0], [0, 0.5, 0.5]]), np.log(2)  # losses: log 2 and 2 log 2
+    for weights, expected in ((None, 1.5 * two), ([3, 1], 1.25 * two)):
+        loss = reference.softmax_cross_entropy(logits, targets, weights)
+        np.testing.assert_allclose(loss, expected, rtol=1e-12)
     one, two = np.array([1.0]), np.array([2.0])
     assert reference.sgd_update(one, two, 0.25) == 0.5
     assert reference.momentum_update(one, two, np.array([4.0]), 0.25, 0.5) == (0, 4)
@@ -186,12 +195,25 @@ def test_relu_gradient(rng):
     assert reference.relu_backward(np.ones(1), np.zeros(1)) == 0
 
 
-def test_sigmoid_cross_entropy_gradient(rng):
-    logits, targets = rng.normal(0, 3, (9, 1)), rng.integers(0, 2, (9, 1))
+@pytest.mark.parametrize("weighted", [False, True])
+def test_sigmoid_cross_entropy_gradient(rng, weighted):
+    logits, targets = rng.normal(0, 3, (9, 1)), rng.random((9, 1))
+    weights = rng.random(9) if weighted else None
     assert_gradient(
-        lambda: 1.5 * reference.sigmoid_cross_entropy(logits, targets),
+        lambda: 1.5 * reference.sigmoid_cross_entropy(logits, targets, weights),
         logits,
-        reference.sigmoid_cross_entropy_backward(logits, targets, 1.5),
+        reference.sigmoid_cross_entropy_backward(logits, targets, 1.5, weights),
+    )
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_softmax_cross_entropy_gradient(rng, weighted):
+    logits, targets = rng.normal(0, 3, (6, 4)), rng.dirichlet(np.ones(4), 6)
+    weights = rng.random(6) if weighted else None
+    assert_gradient(
+        lambda: 1.5 * reference.softmax_cross_entropy(logits, targets, weights),
+        logits,
+        reference.softmax_cross_entropy_backward(logits, targets, 1.5, weights),
     )
 
 

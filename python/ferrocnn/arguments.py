@@ -14,6 +14,9 @@ Floats = NDArray[np.float32]
 Pair = int | Sequence[int]
 Padding = str | int | Sequence[int] | Sequence[Sequence[int]]
 
+# Shares of a thousand classes, each rounded to float32, sum to 1 within a hundredth of this.
+_SUM_TOLERANCE = 1e-5
+
 
 def floats(name: str, value: ArrayLike, ndim: int | None = None) -> Floats:
     """Return a contiguous float32 array of the given rank, with at least one element."""
@@ -49,6 +52,16 @@ def check_targets(targets: Floats, logits: Floats) -> None:
     check_same_shape("targets", targets, logits)
     if not ((targets >= 0) & (targets <= 1)).all():
         raise ValueError("targets: expected values in 0..1, got others")
+
+
+def check_distributions(targets: Floats, logits: Floats) -> None:
+    """Raise unless targets are shaped as logits, (n, k), and each row is a distribution."""
+    check_targets(targets, logits)
+    sums = targets.sum(axis=1, dtype=np.float64)
+    wrong = abs(sums - 1) > _SUM_TOLERANCE
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise ValueError(f"targets: expected rows that sum to 1, got {sums[row]:g} in row {row}")
 
 
 def _describe(value: object) -> str:

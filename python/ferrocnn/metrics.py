@@ -1,44 +1,65 @@
 """How good a model is on labelled images."""
 
+import math
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ferrocnn.checks import check_fraction, check_labels
-from ferrocnn.losses import SigmoidCrossEntropy
+from ferrocnn.checks import check_fraction
+from ferrocnn.labels import check_classes
+from ferrocnn.losses import make_loss
 
 if TYPE_CHECKING:
     from ferrocnn.images import ImageDataset
     from ferrocnn.model import CNN
 
+_Values = NDArray[np.float64]
+
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What `evaluate` found.
+    """What `evaluate` found, for k classes; all shares are 0 to 1.
 
     Attributes:
         count: number of images.
-        loss: mean binary cross-entropy, in nats.
-        accuracy: share of the images named rightly, 0 to 1.
-        confusion: (2, 2) int64 counts; the row is the true label, the column the predicted one.
+        loss: mean cross-entropy, in nats.
+        accuracy: share of the images named rightly.
+        balanced_accuracy: mean recall of the classes that have images.
+        f1: harmonic mean of precision and recall: of two classes that of label 1, of more the
+            mean over all of them.
+        auc: area under the ROC curve: the probability that an image of label 1 scores above one
+            of label 0, equal scores counted half (Hanley & McNeil 1982). Of more than two classes
+            the mean over each class against the rest. NaN where a class has no images, or all.
+        confusion: (k, k) int64 counts; the row is the true label, the column the predicted one.
+        precision: (k,) share of the images taken for the class that are of it; 0 if there are none.
+        recall: (k,) share of the images of the class that are taken for it; 0 if there are none.
+        support: (k,) int64, images of the class.
     """
 
     count: int
     loss: float
     accuracy: float
+    balanced_accuracy: float
+    f1: float
+    auc: float
     confusion: NDArray[np.int64]
+    precision: _Values
+    recall: _Values
+    support: NDArray[np.int64]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain numbers and lists, as JSON can hold them."""
-        return {
-            "count": self.count,
-            "loss": self.loss,
-            "accuracy": self.accuracy,
-            "confusion": self.confusion.tolist(),
-        }
+        """Return plain numbers and lists, as JSON can hold them; None for what is not finite."""
+        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return value if math.isfinite(value) else None
 
 
 def evaluate(
@@ -53,8 +74,9 @@ def evaluate(
         model: the model to judge.
         X: (n, height, width, channels) images, uint8 (0..255) or float (taken as it is); or an
             ImageDataset.
-        y: (n,) or (n, 1) labels, 0 or 1; None with an ImageDataset.
-        threshold: probability from which on an image is taken for a 1, between 0 and 1.
+        y: labels from 0 to k - 1, (n,), (n, 1) or one-hot (n, k); None with an ImageDataset.
+        threshold: probability from which on an image is taken for a 1, between 0 and 1; for a
+            model with one output.
 
     Raises:
         ValueError, TypeError: an argument cannot be used; the message says which and why.
@@ -66,7 +88,8 @@ def evaluate(
         raise TypeError("y: expected labels with an array X, and None with an ImageDataset")
     images, labels = (X, y) if dataset is None else (dataset.images, dataset.labels)
     logits = model.logits(cast(ArrayLike, images))
-    return judge(logits, check_labels(cast(ArrayLike, labels), len(logits)), threshold)
+    classes = max(logits.shape[1], 2)
+    return judge(logits, check_classes(cast(ArrayLike, labels), len(logits), classes), threshold)
 
 
 def check_model(model: object) -> None:
@@ -84,16 +107,76 @@ def as_dataset(value: object) -> "ImageDataset | None":
 
 
 def judge(
-    logits: NDArray[np.float32], labels: NDArray[np.float32], threshold: float = 0.5
+    logits: NDArray[np.float32],
+    labels: NDArray[np.int64] | NDArray[np.float32],
+    threshold: float = 0.5,
 ) -> Evaluation:
-    """Compare logits, (n, 1), with labels of 0 and 1, (n,)."""
-    loss = SigmoidCrossEntropy()
-    predicted = loss.probabilities(logits)[:, 0] >= threshold
-    confusion = np.zeros((2, 2), np.int64)
-    np.add.at(confusion, (labels.astype(np.int64), predicted.astype(np.int64)), 1)
+    """Compare logits with labels from 0 to k - 1, (n,).
+
+    logits: (n, k); or (n, 1) for two classes, of which label 1 is predicted from `threshold` on.
+    """
+    loss, classes = make_loss(logits.shape[1]), max(logits.shape[1], 2)
+    labels = labels.astype(np.int64)
+    pairs = labels * classes + loss.labels(logits, threshold)
+    confusion = np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+    support = confusion.sum(axis=1)
+    precision = _share(np.diag(confusion), confusion.sum(axis=0))
+    recall = _share(np.diag(confusion), support)
+    f1 = _f1(precision, recall)
     return Evaluation(
         count=len(labels),
-        loss=loss.loss(logits, labels.reshape(-1, 1)),
+        loss=loss.loss(logits, loss.targets(labels)),
         accuracy=float(np.trace(confusion) / len(labels)),
+        balanced_accuracy=float(recall[support > 0].mean()),
+        f1=float(f1[1] if classes == 2 else f1.mean()),
+        auc=_auc(loss.probabilities(logits), labels),
         confusion=confusion,
+        precision=precision,
+        recall=recall,
+        support=support,
     )
+
+
+def report(evaluation: Evaluation, class_names: Sequence[str]) -> str:
+    """Return a table with precision, recall, F1 and number of images of each class."""
+    e = evaluation
+    if isinstance(class_names, str) or len(class_names) != len(e.support):
+        raise ValueError(f"class_names: expected {len(e.support)} names, got {class_names!r}")
+    width = max(len(name) for name in ("class", *class_names))
+    lines = [f"{'class':{width}}  precision  recall      F1  images"]
+    rows = zip(
+        class_names, e.precision, e.recall, _f1(e.precision, e.recall), e.support, strict=True
+    )
+    for name, precision, recall, f1, images in rows:
+        lines.append(f"{name:{width}}  {precision:9.4f}  {recall:6.4f}  {f1:6.4f}  {images:6,}")
+    return "\n".join(lines)
+
+
+def _share(part: NDArray[Any], whole: NDArray[Any]) -> _Values:
+    """Return part / whole; 0 where both are 0."""
+    return part / np.where(whole == 0, 1, whole)
+
+
+def _f1(precision: _Values, recall: _Values) -> _Values:
+    return _share(2 * precision * recall, precision + recall)
+
+
+def _auc(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    if probabilities.shape[1] <= 2:
+        return _area(probabilities[:, -1], labels == 1)
+    areas = [_area(scores, labels == label) for label, scores in enumerate(probabilities.T)]
+    return float(np.mean(areas))
+
+
+def _area(scores: NDArray[np.float32], positive: NDArray[np.bool_]) -> float:
+    """Return the share of pairs of a positive and another in which the positive scores higher.
+
+    Equal scores count half. This is the Mann-Whitney statistic, from the ranks of the scores.
+    """
+    positives = int(positive.sum())
+    pairs = positives * (len(positive) - positives)
+    if pairs == 0 or np.isnan(scores).any():
+        return math.nan
+    _, place, ties = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = np.cumsum(ties) - (ties - 1) / 2  # from 1; equal scores share the middle of theirs
+    return float((ranks[place][positive].sum() - positives * (positives + 1) / 2) / pairs)

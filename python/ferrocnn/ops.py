@@ -23,7 +23,6 @@ from ferrocnn.arguments import (
     check_in_place,
     check_input_shape,
     check_same_shape,
-    check_targets,
     conv_geometry,
     floats,
     images,
@@ -31,7 +30,13 @@ from ferrocnn.arguments import (
     pool_geometry,
     winner_dtype,
 )
-from ferrocnn.checks import check_decay, check_float, check_positive_float, check_positive_int
+from ferrocnn.checks import check_decay, check_positive_float, check_positive_int
+from ferrocnn.ops_losses import (
+    sigmoid_cross_entropy,
+    sigmoid_cross_entropy_backward,
+    softmax_cross_entropy,
+    softmax_cross_entropy_backward,
+)
 
 __all__ = [
     "adam_update",
@@ -52,6 +57,9 @@ __all__ = [
     "sigmoid",
     "sigmoid_cross_entropy",
     "sigmoid_cross_entropy_backward",
+    "softmax",
+    "softmax_cross_entropy",
+    "softmax_cross_entropy_backward",
 ]
 
 
@@ -226,24 +234,10 @@ def sigmoid(x: ArrayLike) -> Floats:
     return out
 
 
-def sigmoid_cross_entropy(logits: ArrayLike, targets: ArrayLike) -> float:
-    """Return the mean binary cross-entropy in nats, computed from logits.
-
-    logits, targets: any equal shapes, targets in 0..1. Finite for every finite logit.
-    """
-    logits, targets = floats("logits", logits), floats("targets", targets)
-    check_targets(targets, logits)
-    return _kernels.sigmoid_cross_entropy(logits, targets)
-
-
-def sigmoid_cross_entropy_backward(
-    logits: ArrayLike, targets: ArrayLike, grad: float = 1.0
-) -> Floats:
-    """Return dlogits of `sigmoid_cross_entropy`: `grad * (sigmoid(logits) - targets) / count`."""
-    logits, targets = floats("logits", logits), floats("targets", targets)
-    check_targets(targets, logits)
-    out = np.empty_like(logits)
-    _kernels.sigmoid_cross_entropy_backward(logits, targets, check_float("grad", grad), out)
+def softmax(x: ArrayLike) -> Floats:
+    """Return `exp(x) / sum of exp(x)` over each row of (n, k), without overflow."""
+    out = floats("x", x, 2).copy()
+    _kernels.softmax(out)
     return out
 
 

@@ -5,6 +5,7 @@ mod arrays;
 mod block;
 mod forward;
 mod geometry;
+mod losses;
 mod ops;
 mod pointwise;
 mod steps;
@@ -24,11 +25,15 @@ mod _kernels {
     #[pymodule_export]
     use super::geometry::{BlockGeometry, ConvGeometry, PoolGeometry};
     #[pymodule_export]
+    use super::losses::{
+        sigmoid_cross_entropy, sigmoid_cross_entropy_backward, softmax_cross_entropy,
+        softmax_cross_entropy_backward,
+    };
+    #[pymodule_export]
     use super::ops::{
         avg_pool2d, avg_pool2d_backward, conv2d, conv2d_backward, dense, dense_backward,
         dense_weight_gradient, finite_range, global_avg_pool2d, global_avg_pool2d_backward,
-        max_pool2d, max_pool2d_backward, relu, relu_backward, sigmoid, sigmoid_cross_entropy,
-        sigmoid_cross_entropy_backward,
+        max_pool2d, max_pool2d_backward, relu, relu_backward, sigmoid, softmax,
     };
     #[pymodule_export]
     use super::pointwise::{

@@ -1,6 +1,6 @@
 //! The kernels as Python functions. All write into arrays that the caller made.
 
-use ferrocnn_kernels::{activation, conv, dense as affine, loss, pool, range};
+use ferrocnn_kernels::{activation, conv, dense as affine, pool, range};
 use ndarray::{Ix1, Ix2, Ix4};
 use numpy::PyArray4;
 use pyo3::exceptions::PyTypeError;
@@ -235,25 +235,10 @@ pub fn sigmoid(py: Python<'_>, x: Flat<'_>) -> PyResult<()> {
 }
 
 #[pyfunction]
-pub fn sigmoid_cross_entropy(py: Python<'_>, logits: Flat<'_>, targets: Flat<'_>) -> PyResult<f64> {
-    let (logits, targets) = (read("logits", &logits)?, read("targets", &targets)?);
-    let (logits, targets) = (elements("logits", &logits)?, elements("targets", &targets)?);
-    run(py, || loss::sigmoid_cross_entropy(logits, targets))
-}
-
-#[pyfunction]
-pub fn sigmoid_cross_entropy_backward(
-    py: Python<'_>,
-    logits: Flat<'_>,
-    targets: Flat<'_>,
-    scale: f32,
-    dlogits: Flat<'_>,
-) -> PyResult<()> {
-    let (logits, targets) = (read("logits", &logits)?, read("targets", &targets)?);
-    let mut dlogits = write("dlogits", &dlogits)?;
-    let (logits, targets) = (elements("logits", &logits)?, elements("targets", &targets)?);
-    let dlogits = elements_mut("dlogits", &mut dlogits)?;
-    run(py, || loss::sigmoid_cross_entropy_backward(logits, targets, scale, dlogits))
+pub fn softmax(py: Python<'_>, x: Array<'_, f32, Ix2>) -> PyResult<()> {
+    let mut x = write("x", &x)?;
+    let x = x.as_array_mut();
+    run(py, || activation::softmax(x))
 }
 
 #[pyfunction]

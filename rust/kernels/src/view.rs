@@ -16,6 +16,17 @@ pub(crate) fn check_length(argument: &'static str, got: usize, expected: usize) 
     check_shape(argument, &[got], &[expected])
 }
 
+/// The sizes of a (batch, classes) array, which must have classes.
+pub(crate) fn check_classes(
+    argument: &'static str,
+    (batch, classes): (usize, usize),
+) -> Result<(usize, usize)> {
+    if classes == 0 {
+        return Err(KernelError::Zero { argument });
+    }
+    Ok((batch, classes))
+}
+
 /// The elements of `view`, which must have this shape and be C-contiguous.
 pub(crate) fn slice<'a, T, D: Dimension>(
     argument: &'static str,

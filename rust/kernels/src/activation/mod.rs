@@ -1,8 +1,11 @@
 //! Activations, element by element, and their gradients.
 
 mod functions;
+mod softmax;
 
 pub(crate) use functions::sigmoid as sigmoid_of;
+pub(crate) use softmax::Row;
+pub use softmax::softmax;
 
 use crate::error::Result;
 use crate::simd::elementwise;
