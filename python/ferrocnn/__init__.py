@@ -5,13 +5,15 @@ from typing import TYPE_CHECKING
 
 from ferrocnn import ops
 from ferrocnn._kernels import __version__
+from ferrocnn.architecture import Conv
 from ferrocnn.checkpoint import load
 from ferrocnn.errors import DivergedError, ModelFileError
 from ferrocnn.gradients import as_array
 from ferrocnn.history import History, SaveBest
 from ferrocnn.metrics import Evaluation, evaluate
-from ferrocnn.model import CNN, Prediction
+from ferrocnn.model import CNN
 from ferrocnn.optimizers import SGD, Adam, Momentum, Optimizer
+from ferrocnn.pictures import Prediction
 from ferrocnn.threads import get_num_threads, set_num_threads
 from ferrocnn.training import train
 
@@ -23,6 +25,7 @@ __all__ = [
     "CNN",
     "SGD",
     "Adam",
+    "Conv",
     "DivergedError",
     "Evaluation",
     "History",

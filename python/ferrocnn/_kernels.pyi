@@ -8,21 +8,29 @@ _Gradient = _Floats | tuple[_Floats, _Floats]
 _Padding = str | tuple[int, int, int, int]
 
 __all__ = [
+    "ACTIVATIONS",
     "MOST_THREADS",
     "BlockGeometry",
     "ConvGeometry",
     "Forward",
     "PoolGeometry",
+    "Step",
     "__version__",
+    "activation",
+    "activation_backward",
     "adam_update",
     "avg_pool2d",
     "avg_pool2d_backward",
+    "batch_norm",
+    "batch_norm_backward",
     "conv2d",
     "conv2d_backward",
-    "conv_pool_relu_backward",
+    "conv_pool_backward",
     "dense",
     "dense_backward",
     "dense_weight_gradient",
+    "dropout",
+    "dropout_backward",
     "finite_range",
     "get_num_threads",
     "global_avg_pool2d",
@@ -44,6 +52,7 @@ __all__ = [
     "softmax_cross_entropy_backward",
 ]
 
+ACTIVATIONS: list[str]
 MOST_THREADS: int
 __version__: str
 
@@ -62,8 +71,44 @@ class ConvGeometry:
 
 @final
 class Forward:
-    def __new__(cls, steps: list[tuple[Any, ...]]) -> Forward: ...
+    def __new__(cls, steps: list[Step]) -> Forward: ...
     def run(self, x: NDArray[Any]) -> None: ...
+
+@final
+class Step:
+    @staticmethod
+    def conv_pool(
+        geometry: BlockGeometry,
+        weight: _Floats,
+        bias: _Floats,
+        affine: tuple[_Floats, _Floats] | None,
+        relu: bool,
+        out: _Floats,
+        winners: NDArray[np.uint8],
+    ) -> Step: ...
+    @staticmethod
+    def conv(geometry: ConvGeometry, weight: _Floats, bias: _Floats, out: _Floats) -> Step: ...
+    @staticmethod
+    def max_pool(geometry: PoolGeometry, out: _Floats, winners: NDArray[np.uint8]) -> Step: ...
+    @staticmethod
+    def average_pool(geometry: PoolGeometry, out: _Floats) -> Step: ...
+    @staticmethod
+    def batch_norm(
+        gamma: _Floats,
+        beta: _Floats,
+        epsilon: float,
+        activation: str,
+        mean: _Floats,
+        variance: _Floats,
+        training: bool,
+        out: _Floats,
+    ) -> Step: ...
+    @staticmethod
+    def activation(kind: str, out: _Floats) -> Step: ...
+    @staticmethod
+    def dropout(rate: float, key: NDArray[np.uint64], spatial: bool, out: _Floats) -> Step: ...
+    @staticmethod
+    def dense(weight: _Floats, bias: _Floats, relu: bool, out: _Floats) -> Step: ...
 
 @final
 class PoolGeometry:
@@ -91,7 +136,7 @@ class BlockGeometry:
     @property
     def output_shape(self) -> tuple[int, int, int]: ...
 
-def conv_pool_relu_backward(
+def conv_pool_backward(
     geometry: BlockGeometry,
     grad: _Floats,
     winners: NDArray[np.uint8],
@@ -128,6 +173,33 @@ def global_avg_pool2d_backward(grad: _Floats, dx: _Floats) -> None: ...
 def dense(x: _Floats, weight: _Floats, bias: _Floats | None, relu: bool, out: _Floats) -> None: ...
 def dense_backward(grad: _Floats, weight: _Floats, dx: _Floats | None, dbias: _Floats) -> None: ...
 def dense_weight_gradient(grad: _Floats, x: _Floats, dweight: _Floats) -> None: ...
+def activation(kind: str, x: _Floats, out: _Floats) -> None: ...
+def activation_backward(kind: str, grad: _Floats, x: _Floats) -> None: ...
+def dropout(rate: float, key: int, spatial: bool, x: _Floats, out: _Floats) -> None: ...
+def dropout_backward(rate: float, key: int, spatial: bool, grad: _Floats) -> None: ...
+def batch_norm(
+    gamma: _Floats,
+    beta: _Floats,
+    epsilon: float,
+    activation: str,
+    x: _Floats,
+    mean: _Floats,
+    variance: _Floats,
+    training: bool,
+    out: _Floats,
+) -> None: ...
+def batch_norm_backward(
+    gamma: _Floats,
+    beta: _Floats,
+    epsilon: float,
+    activation: str,
+    grad: _Floats,
+    x: _Floats,
+    mean: _Floats,
+    variance: _Floats,
+    dgamma: _Floats,
+    dbeta: _Floats,
+) -> None: ...
 def relu(x: _Floats) -> None: ...
 def relu_backward(grad: _Floats, y: _Floats) -> None: ...
 def sigmoid(x: _Floats) -> None: ...

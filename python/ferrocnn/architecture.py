@@ -69,7 +69,9 @@ class Architecture:
 
     def blocks(self) -> list[Conv]:
         """Return every block as a record that leaves nothing open."""
-        records = [block if isinstance(block, Conv) else Conv(*block) for block in self.conv_filters]
+        records = [
+            block if isinstance(block, Conv) else Conv(*block) for block in self.conv_filters
+        ]
         return [
             Conv(
                 r.filters,
@@ -92,6 +94,26 @@ class Architecture:
                 for block in self.conv_filters
             ],
         }
+
+    def extent(self) -> tuple[int, int]:
+        """Return the number of arrays of a model's state, and that of their elements."""
+        height, width, channels = self.input_shape
+        arrays, elements = 0, 0
+        for block in self.blocks():
+            lost = block.size - 1 if self.padding == "valid" else 0
+            height, width = (
+                max(-(-(side - lost) // block.stride), 0) // (2 if block.pool else 1)
+                for side in (height, width)
+            )
+            arrays += 5 if block.batch_norm else 2
+            elements += block.size**2 * channels * block.filters
+            channels = block.filters
+        features = channels if self.global_average_pool else height * width * channels
+        for units in self.fc_layers:
+            arrays += 2
+            elements += features * units
+            features = units
+        return arrays, elements
 
 
 def check_architecture(
@@ -180,7 +202,9 @@ def _block_layers(
         return height, width, channels
 
     if fused:
-        pooled = ConvPool(name, shape, filters, padding, generator, relu=relu, biased=not block.batch_norm)
+        pooled = ConvPool(
+            name, shape, filters, padding, generator, relu=relu, biased=not block.batch_norm
+        )
         layers.append(pooled)
     else:
         layers.append(

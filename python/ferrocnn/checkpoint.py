@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ferrocnn._kernels import __version__
 from ferrocnn.architecture import check_architecture
+from ferrocnn.checks import check_bool
 from ferrocnn.errors import ModelFileError
 from ferrocnn.files import replacing
 
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
     from ferrocnn.preprocessing import Preprocessing
 
 FORMAT = "ferrocnn-model"
-FORMAT_VERSION = 1
+# 2 has the arguments of `CNN` after `padding`, and the statistics of batch norms.
+FORMAT_VERSION = 2
 
 _RECORD = "record"
-_CONFIG_KEYS = {"input_shape", "conv_filters", "fc_layers", "padding", "seed"}
 # The record is a page of text, and the header of an array a line; more is not ours.
 _LARGEST_RECORD = 1 << 20
 _LARGEST_HEADER = 1 << 12
@@ -39,15 +40,16 @@ _LONGEST_REASON = 500
 class ModelFile:
     """What a model file holds.
 
-    config: the arguments of `CNN`. parameters: float32 arrays by name. class_names,
-    preprocessing: None for a model of bare arrays. training: how the weights came about.
-    version: of the ferrocnn that wrote the file.
+    config: the arguments of `CNN`. state: float32 arrays by name. class_names, preprocessing: None
+    for a model of bare arrays. flip_average: whether inference takes mirror images as well.
+    training: how the weights came about. version: of the ferrocnn that wrote the file.
     """
 
     config: dict[str, Any]
-    parameters: dict[str, NDArray[np.float32]]
+    state: dict[str, NDArray[np.float32]]
     class_names: tuple[str, ...] | None
     preprocessing: Preprocessing | None
+    flip_average: bool
     training: dict[str, Any]
     version: str
 
@@ -59,9 +61,10 @@ class ModelFile:
 
     def fill(self, model: CNN) -> None:
         """Give a model of the same architecture these weights and records."""
-        model.set_parameters(self.parameters)
+        model.set_state(self.state)
         model.class_names = self.class_names
         model.preprocessing = self.preprocessing
+        model.flip_average = self.flip_average
         model.training = self.training
 
 
@@ -70,12 +73,12 @@ def save_model(model: CNN, path: str | os.PathLike[str]) -> None:
 
     The file appears complete or not at all, even when the machine stops in between. OSError
     where it cannot be written; ValueError or TypeError, and no file, where the model holds what no
-    file may: weights that are not finite, other than two class names, a `training` that is not
-    JSON.
+    file may: weights that are not finite, other class names than one a class, a `training` that is
+    not JSON.
     """
-    parameters = model.snapshot()
+    state = model.snapshot()
     path = _check_path(path)
-    for name, value in parameters.items():
+    for name, value in state.items():
         if not np.isfinite(value).all():
             raise ValueError(f"{name}: expected finite values, got NaN or infinity; nothing saved")
     record = {
@@ -83,8 +86,9 @@ def save_model(model: CNN, path: str | os.PathLike[str]) -> None:
         "format_version": FORMAT_VERSION,
         "version": __version__,
         "config": model.config(),
-        "class_names": _check_class_names(model.class_names),
+        "class_names": _check_class_names(model.class_names, model.classes),
         "preprocessing": None if model.preprocessing is None else model.preprocessing.to_dict(),
+        "flip_average": check_bool("flip_average", model.flip_average),
         "training": model.training,
     }
     try:
@@ -93,7 +97,7 @@ def save_model(model: CNN, path: str | os.PathLike[str]) -> None:
         raise type(error)(f"training: expected what JSON can hold, got {error}") from error
     if text.nbytes > _LARGEST_RECORD - _LARGEST_HEADER:
         raise ValueError(f"training: expected a short record, got one of {text.nbytes} bytes")
-    entries: dict[str, Any] = {_RECORD: text, **parameters}
+    entries: dict[str, Any] = {_RECORD: text, **state}
     with replacing(path) as file:
         np.savez(file, **entries)
 
@@ -149,15 +153,16 @@ def _read(archive: zipfile.ZipFile) -> ModelFile:
     config = _entry(record, "config", dict)
     _check_extent(archive, config)
     model = _build(config)
-    expected = {name: array.shape for name, array in model.parameters().items()}
-    names = archive.namelist()
+    expected = {name: array.shape for name, array in model.state().items()}
+    entries = archive.namelist()
     wanted = [f"{name}.npy" for name in (_RECORD, *expected)]
-    if sorted(names) != sorted(wanted):
-        raise ValueError(f"expected the entries {wanted}, got {names}")
-    parameters = {name: _read_parameter(archive, name, shape) for name, shape in expected.items()}
-    model.set_parameters(parameters)  # checks that they are finite
+    if sorted(entries) != sorted(wanted):
+        raise ValueError(f"expected the entries {wanted}, got {entries}")
+    state = {name: _read_array(archive, name, shape) for name, shape in expected.items()}
+    model.set_state(state)  # checks that they are finite
 
-    class_names = _check_class_names(_entry(record, "class_names", (list, type(None))))
+    names = _entry(record, "class_names", (list, type(None)))
+    class_names = _check_class_names(names, model.classes)
     preprocessing = _entry(record, "preprocessing", (dict, type(None)))
     if preprocessing is not None:
         from ferrocnn.preprocessing import Preprocessing
@@ -170,9 +175,10 @@ def _read(archive: zipfile.ZipFile) -> ModelFile:
             )
     return ModelFile(
         config=model.config(),
-        parameters=parameters,
+        state=state,
         class_names=None if class_names is None else tuple(class_names),
         preprocessing=preprocessing,
+        flip_average="flip_average" in record and _entry(record, "flip_average", bool),
         training=_entry(record, "training", dict),
         version=_entry(record, "version", str),
     )
@@ -197,9 +203,7 @@ def _read_record(archive: zipfile.ZipFile) -> dict[str, Any]:
     return record
 
 
-def _read_parameter(
-    archive: zipfile.ZipFile, name: str, shape: tuple[int, ...]
-) -> NDArray[np.float32]:
+def _read_array(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
     size = 4 * int(np.prod(shape))
     data = io.BytesIO(_member(archive, name, size + _LARGEST_HEADER))
     version = np.lib.format.read_magic(data)
@@ -234,11 +238,15 @@ def _check_path(path: str | os.PathLike[str]) -> str:
     return os.fsdecode(path)
 
 
-def _check_class_names(names: Any) -> list[str] | None:
+def _check_class_names(names: Any, classes: int) -> list[str] | None:
     if names is None:
         return None
-    if len(set(names)) != 2 or len(names) != 2 or not all(isinstance(n, str) for n in names):
-        raise ValueError(f"class_names: expected two different names, got {names}")
+    if (
+        len({*names}) != classes
+        or len(names) != classes
+        or not all(isinstance(n, str) for n in names)
+    ):
+        raise ValueError(f"class_names: expected {classes} different names, got {names}")
     return list(names)
 
 
@@ -251,28 +259,15 @@ def _check_extent(archive: zipfile.ZipFile, config: dict[str, Any]) -> None:
     for info in archive.infolist():
         if info.compress_type != zipfile.ZIP_STORED:
             raise ValueError(f"{info.filename}: expected an entry that is not compressed")
-    if set(config) != _CONFIG_KEYS:
-        raise ValueError(f"config: expected {sorted(_CONFIG_KEYS)}, got {sorted(config)}")
-    architecture = check_architecture(**{key: config[key] for key in _CONFIG_KEYS - {"seed"}})
-    layers = len(architecture.conv_filters) + len(architecture.fc_layers)
-    if len(archive.infolist()) != 1 + 2 * layers:
+    architecture = check_architecture(**{k: v for k, v in config.items() if k != "seed"})
+    arrays, elements = architecture.extent()
+    if len(archive.infolist()) != 1 + arrays:
         raise ValueError(
-            f"expected the entries of {layers} layers and {_RECORD}, got {len(archive.infolist())}"
+            f"expected {arrays} arrays and {_RECORD}, got {len(archive.infolist())} entries"
         )
-    height, width, channels = architecture.input_shape
-    count = 0
-    for filters, size in architecture.conv_filters:
-        lost = size - 1 if architecture.padding == "valid" else 0
-        count += size * size * channels * filters
-        height, width = max(height - lost, 0) // 2, max(width - lost, 0) // 2
-        channels = filters
-    features = height * width * channels
-    for units in architecture.fc_layers:
-        count += features * units
-        features = units
     length = os.fstat(archive.fp.fileno()).st_size  # type: ignore[union-attr]
-    if 4 * count > length:
-        raise ValueError(f"config: expected weights that {length} bytes hold, got {count}")
+    if 4 * elements > length:
+        raise ValueError(f"config: expected weights that {length} bytes hold, got {elements}")
 
 
 def _build(config: dict[str, Any]) -> CNN:

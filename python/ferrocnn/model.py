@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ferrocnn import checkpoint, summary
-from ferrocnn.architecture import build_layers, check_architecture
-from ferrocnn.checks import Images, check_fraction, check_images, check_int, check_labels
+from ferrocnn.architecture import Conv, build_layers, check_architecture
+from ferrocnn.checks import Images, check_fraction, check_images, check_int
 from ferrocnn.errors import DivergedError
 from ferrocnn.gradients import Gradient, as_array, is_finite
-from ferrocnn.layers import Plan
-from ferrocnn.losses import SigmoidCrossEntropy
+from ferrocnn.labels import check_classes
+from ferrocnn.layers import Dropout, Plan
+from ferrocnn.losses import make_loss
 from ferrocnn.optimizers import SGD, Optimizer
+from ferrocnn.pictures import Prediction, as_pictures
 from ferrocnn.turns import Turn
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
+    from ferrocnn.pictures import Picture
     from ferrocnn.preprocessing import Preprocessing
-
-    Picture = str | os.PathLike[str] | Image
 
 Floats = NDArray[np.float32]
 
@@ -33,48 +31,61 @@ Floats = NDArray[np.float32]
 _CHUNK = 64
 
 
-class Prediction(NamedTuple):
-    """The class of a picture, and the probability that the model gives it."""
-
-    name: str
-    probability: float
-
-
 class CNN:
-    """A convolutional network for two classes.
+    """A convolutional network for two or more classes.
 
-    Blocks of convolution -> max pool 2x2 -> ReLU, then dense layers with ReLU between them; the
-    last has one unit, whose sigmoid is the probability of label 1.
+    Blocks of convolution -> max pool 2x2 -> [batch norm] -> activation -> [spatial dropout], then
+    dense layers with the activation between them and dropout before each.
 
-    input_shape: (height, width, channels). conv_filters: (filters, kernel size) of each block.
-    fc_layers: units of each dense layer, the last 1. padding: "same" or "valid", of the
-    convolutions. seed: of the initial weights; None draws one.
+    input_shape: (height, width, channels). conv_filters: (filters, kernel size) of each block, or
+    a `Conv` that says more. fc_layers: units of each dense layer; the last has 1, whose sigmoid is
+    the probability of label 1, or k >= 2 for k classes, whose softmax are theirs. padding: "same"
+    or "valid", of the convolutions. activation: "relu", "leaky_relu", "elu", "gelu", "silu",
+    "tanh", "sigmoid" or "identity". batch_norm: whether blocks have one. dropout,
+    spatial_dropout: probability that training zeros an input of a dense layer, or a whole channel
+    of a block. global_average_pool: whether the dense layers get the mean of each channel in place
+    of all pixels. seed: of the initial weights; None draws one.
 
-    class_names (the names of labels 0 and 1), preprocessing (how pictures become arrays) and
-    training (a record of how the weights came about) go into the model's file.
+    class_names (the names of the labels from 0 up), preprocessing (how pictures become arrays),
+    flip_average (whether inference takes the mean of an image's logits and its mirror image's)
+    and training (a record of how the weights came about) go into the model's file.
     """
 
     def __init__(
         self,
         input_shape: Sequence[int] = (64, 64, 3),
-        conv_filters: Sequence[tuple[int, int]] = ((16, 3), (32, 3)),
+        conv_filters: Sequence[tuple[int, int] | Conv] = ((16, 3), (32, 3)),
         fc_layers: Sequence[int] = (128, 64, 1),
         padding: str = "same",
+        *,
+        activation: str = "relu",
+        batch_norm: bool = False,
+        dropout: float = 0.0,
+        spatial_dropout: float = 0.0,
+        global_average_pool: bool = False,
         seed: int | None = None,
     ) -> None:
-        architecture = check_architecture(input_shape, conv_filters, fc_layers, padding)
-        self.input_shape = architecture.input_shape
-        self.conv_filters = architecture.conv_filters
-        self.fc_layers = architecture.fc_layers
-        self.padding = architecture.padding
+        self.architecture = check_architecture(
+            input_shape,
+            conv_filters,
+            fc_layers,
+            padding,
+            activation,
+            batch_norm,
+            dropout,
+            spatial_dropout,
+            global_average_pool,
+        )
         self.seed = None if seed is None else check_int("seed", seed, 0)
         self.class_names: tuple[str, ...] | None = None
         self.preprocessing: Preprocessing | None = None
+        self.flip_average = False
         self.training: dict[str, Any] = {}
-        self.layers = build_layers(architecture, np.random.default_rng(self.seed))
-        self._loss = SigmoidCrossEntropy()
+        self.layers = build_layers(self.architecture, np.random.default_rng(self.seed))
+        self._loss = make_loss(self.fc_layers[-1])
         self._turn = Turn()
-        self._plan = Plan(self.layers)
+        self._training_plan = Plan(self.layers, training=True)
+        self._inference_plan = Plan(self.layers, training=False)
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.config().items())
@@ -82,26 +93,56 @@ class CNN:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles have weights of their own: those of the model between two steps."""
-        records = (self.class_names, self.preprocessing, dict(self.training))
+        records = (self.class_names, self.preprocessing, self.flip_average, dict(self.training))
         return _rebuild, (self.config(), self.snapshot(), *records)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels)."""
+        return self.architecture.input_shape
+
+    @property
+    def conv_filters(self) -> tuple[tuple[int, int] | Conv, ...]:
+        """(filters, kernel size) or a `Conv` for each block."""
+        return self.architecture.conv_filters
+
+    @property
+    def fc_layers(self) -> tuple[int, ...]:
+        """Units of each dense layer."""
+        return self.architecture.fc_layers
+
+    @property
+    def padding(self) -> str:
+        """Of the convolutions."""
+        return self.architecture.padding
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return max(self.fc_layers[-1], 2)
 
     def config(self) -> dict[str, Any]:
         """Return the arguments that build this architecture again, as JSON can hold them."""
-        return {
-            "input_shape": list(self.input_shape),
-            "conv_filters": [list(block) for block in self.conv_filters],
-            "fc_layers": list(self.fc_layers),
-            "padding": self.padding,
-            "seed": self.seed,
-        }
+        return self.architecture.config() | {"seed": self.seed}
 
     def parameters(self) -> dict[str, Floats]:
         """Return the live parameters by name, "conv1.weight" to the last "dense.bias"."""
         return {name: p for layer in self.layers for name, p in layer.parameters().items()}
 
+    def state(self) -> dict[str, Floats]:
+        """Return the live parameters and the running statistics of batch norms by name."""
+        statistics = {name: s for layer in self.layers for name, s in layer.statistics().items()}
+        return self.parameters() | statistics
+
     def set_parameters(self, values: Mapping[str, ArrayLike]) -> None:
         """Copy `values` into the parameters. All are checked first; an error changes nothing."""
-        own = self.parameters()
+        self._set(self.parameters(), values)
+
+    def set_state(self, values: Mapping[str, ArrayLike]) -> None:
+        """Copy `values` into parameters and statistics, as `set_parameters` does."""
+        self._set(self.state(), values)
+
+    def _set(self, own: dict[str, Floats], values: Mapping[str, ArrayLike]) -> None:
         if not isinstance(values, Mapping) or set(values) != set(own):
             got = list(values) if isinstance(values, Mapping) else type(values).__name__
             raise ValueError(f"values: expected a mapping with the keys {list(own)}, got {got}")
@@ -113,97 +154,124 @@ class CNN:
                 )
             if not np.isfinite(array).all():
                 raise ValueError(f"{name}: expected finite values, got NaN or infinity")
+            if name.endswith(".running_var") and array.min() < 0:
+                raise ValueError(f"{name}: expected values of at least 0, got {array.min():g}")
         with self._turn:
             for name, array in arrays.items():
                 own[name][...] = array
 
     def snapshot(self) -> dict[str, Floats]:
-        """Return copies of all parameters between two steps, never in the middle of one."""
+        """Return copies of `state` between two steps, never in the middle of one."""
         with self._turn:
-            return {name: value.copy() for name, value in self.parameters().items()}
+            return {name: value.copy() for name, value in self.state().items()}
 
     def logits(self, X: ArrayLike) -> Floats:
-        """Return the last layer's output before the sigmoid, (n, 1)."""
+        """Return the last layer's output before sigmoid or softmax, (n, units)."""
         return self.infer(check_images(X, self.input_shape))
 
     def infer(self, X: Images) -> Floats:
-        """Return the logits of images that are as `check_images` returns them, (n, 1)."""
-        logits = np.empty((len(X), 1), np.float32)
+        """Return the logits of images that are as `check_images` returns them, (n, units)."""
+        logits = np.empty((len(X), self.fc_layers[-1]), np.float32)
         with self._turn:
+            for layer in self.layers:
+                layer.prepare()
             for start in range(0, len(X), _CHUNK):
                 chunk = X[start : start + _CHUNK]
-                logits[start : start + len(chunk)] = self._plan.run(chunk)
+                out = logits[start : start + len(chunk)]
+                out[...] = self._inference_plan.run(chunk)
+                if self.flip_average:
+                    out += self._inference_plan.run(np.ascontiguousarray(chunk[:, :, ::-1]))
+                    out *= np.float32(0.5)
         return logits
 
     def forward(self, X: ArrayLike) -> Floats:
-        """Return the probability of label 1 for each image, (n, 1).
+        """Return the probability of label 1 for each image, (n, 1); of each of k classes, (n, k).
 
         X: (n, height, width, channels), uint8 (0..255) or float (taken as it is).
         """
         return self._loss.probabilities(self.logits(X))
 
     def predict_proba(self, X: ArrayLike | Picture | Sequence[Picture]) -> Floats:
-        """Return the probability of label 1 for each image, (n, 1).
+        """Return the probability of label 1 for each image, (n, 1); of each of k classes, (n, k).
 
         X: as for `forward`; or a path, a PIL image, or a list of them.
         """
-        pictures = _pictures(X)
+        pictures = as_pictures(X)
         return self.forward(cast(ArrayLike, X) if pictures is None else self._prepare(pictures))
 
     def predict(
         self, X: ArrayLike | Picture | Sequence[Picture], threshold: float = 0.5
     ) -> NDArray[np.int64] | Prediction | list[Prediction]:
-        """Return the label of each image: 1 where the probability reaches `threshold`.
+        """Return the label of each image: the most probable.
+
+        With one unit that is 1 where its probability reaches `threshold`.
 
         X: an array as for `forward` gives labels, (n,) int64. A path or a PIL image gives a
         `Prediction`, a list of them a list: the class's name and its own probability.
         """
         threshold = check_fraction("threshold", threshold)
-        pictures = _pictures(X)
-        probabilities = self.predict_proba(X)[:, 0]
-        labels = (probabilities >= threshold).astype(np.int64)
+        pictures = as_pictures(X)
+        probabilities = self.predict_proba(X)
+        if probabilities.shape[1] == 1:
+            labels = (probabilities[:, 0] >= threshold).astype(np.int64)
+            probabilities = np.hstack([1 - probabilities, probabilities])
+        else:
+            labels = probabilities.argmax(axis=1)
         if pictures is None:
             return labels
-        names = self.class_names or ("0", "1")
+        names = self.class_names or tuple(map(str, range(self.classes)))
         predictions = [
-            Prediction(names[label], float(p if label else 1 - p))
-            for label, p in zip(labels, probabilities, strict=True)
+            Prediction(names[label], float(row[label]))
+            for label, row in zip(labels, probabilities, strict=True)
         ]
         return predictions if isinstance(X, (list, tuple)) else predictions[0]
 
     def gradients(self, X: ArrayLike, y: ArrayLike) -> tuple[float, dict[str, Floats]]:
-        """Return the mean binary cross-entropy and its gradients by parameter name.
+        """Return the mean cross-entropy and its gradients by parameter name.
 
-        X: as for `forward`; y: (n,) or (n, 1) of 0 and 1. Nothing is updated.
+        X: as for `forward`; y: labels from 0 up, (n,) or (n, 1), or one-hot (n, k). Nothing is
+        updated; dropout draws as `train_step` does with key 0.
         """
         images = check_images(X, self.input_shape)
-        labels = check_labels(y, images.shape[0])
+        targets = self._loss.targets(check_classes(y, len(images), self.classes))
         with self._turn:
             try:
-                loss, _ = self._backward(images, labels)
+                self._draw(0)
+                loss, _ = self._backward(images, targets, None)
                 return loss, {name: as_array(g) for name, g in self._gradients().items()}
             finally:
                 self._forget()
 
     def backward(self, X: ArrayLike, y: ArrayLike, learning_rate: float = 0.001) -> float:
-        """Do one step of gradient descent on the mean binary cross-entropy; return the loss.
+        """Do one step of gradient descent on the mean cross-entropy; return the loss.
 
         The loss is that before the step. Where it is not finite, DivergedError, and no change.
         """
         optimizer = SGD(learning_rate)
         images = check_images(X, self.input_shape)
-        loss, _ = self.train_step(images, check_labels(y, images.shape[0]), optimizer)
+        targets = self._loss.targets(check_classes(y, len(images), self.classes))
+        loss, _ = self.train_step(images, targets, optimizer)
         return loss
 
-    def train_step(self, X: Images, y: Floats, optimizer: Optimizer) -> tuple[float, int]:
+    def train_step(
+        self,
+        X: Images,
+        targets: Floats,
+        optimizer: Optimizer,
+        *,
+        weights: Floats | None = None,
+        key: int = 0,
+    ) -> tuple[float, int]:
         """Do one step of `optimizer` on one batch; return the loss and the number of hits.
 
-        For training loops: X and y must be as `check_images` and `check_labels` return them.
-        Where the loss or a gradient is not finite, DivergedError, and no change.
+        For training loops: X must be as `check_images` returns it. targets: (n, units), as the
+        loss makes them of labels; weights: (n,), of the images. key: below 2^64; dropout draws by
+        it. Where the loss or a gradient is not finite, DivergedError, and no change.
         """
         with self._turn:
             try:
-                loss, correct = self._backward(X, y)
+                self._draw(key)
+                loss, correct = self._backward(X, targets.reshape(len(X), -1), weights)
                 gradients = self._gradients()
                 if not np.isfinite(loss) or not all(map(is_finite, gradients.values())):
                     raise DivergedError(
@@ -211,6 +279,8 @@ class CNN:
                         f"rate {optimizer.learning_rate:g}; try {optimizer.learning_rate / 10:g}"
                     )
                 optimizer.step(self.parameters(), gradients)
+                for layer in self.layers:
+                    layer.count()
             finally:
                 self._forget()
         return loss, correct
@@ -231,20 +301,28 @@ class CNN:
         """Return a table of layers, output shapes, parameters and multiply-adds an image."""
         return summary.table(self)
 
-    def _backward(self, X: Images, y: Floats) -> tuple[float, int]:
-        logits, targets = self._plan.run(X), y.reshape(-1, 1)
+    def _backward(self, X: Images, targets: Floats, weights: Floats | None) -> tuple[float, int]:
+        logits = self._training_plan.run(X)
         x: NDArray[Any] = X
         for layer in self.layers:
             x = layer.remember(x)
-        loss = self._loss.loss(logits, targets)
-        correct = int(((logits >= 0) == (targets >= 0.5)).sum())
+        loss = self._loss.loss(logits, targets, weights)
+        if targets.shape[1] == 1:
+            hits = (logits >= 0) == (targets >= 0.5)
+        else:
+            hits = logits.argmax(axis=1) == targets.argmax(axis=1)
         grad: Floats | None = np.empty_like(logits)
         assert grad is not None
-        self._loss.gradient(logits, targets, grad)
+        self._loss.gradient(logits, targets, grad, weights)
         for layer in reversed(self.layers):
             assert grad is not None
             grad = layer.backward(grad, need_dx=layer is not self.layers[0])
-        return loss, correct
+        return loss, int(hits.sum())
+
+    def _draw(self, key: int) -> None:
+        for place, layer in enumerate(self.layers):
+            if isinstance(layer, Dropout):
+                layer.draw((key + (place << 32)) % 2**64)
 
     def _forget(self) -> None:
         for layer in self.layers:
@@ -264,25 +342,14 @@ class CNN:
 
 def _rebuild(
     config: dict[str, Any],
-    parameters: dict[str, Floats],
+    state: dict[str, Floats],
     class_names: tuple[str, ...] | None,
     preprocessing: Preprocessing | None,
+    flip_average: bool,
     training: dict[str, Any],
 ) -> CNN:
     model = CNN(**config)
-    model.set_parameters(parameters)
+    model.set_state(state)
     model.class_names, model.preprocessing, model.training = class_names, preprocessing, training
+    model.flip_average = flip_average
     return model
-
-
-def _pictures(X: Any) -> list[Any] | None:
-    """Return the paths or PIL images in X, or None where X is something else."""
-    candidates = list(X) if isinstance(X, (list, tuple)) else [X]
-    return candidates if candidates and all(map(_is_picture, candidates)) else None
-
-
-def _is_picture(value: object) -> bool:
-    pillow = sys.modules.get("PIL.Image")  # without Pillow loaded there are no PIL images
-    return isinstance(value, (str, os.PathLike)) or (
-        pillow is not None and isinstance(value, pillow.Image)
-    )

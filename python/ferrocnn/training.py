@@ -121,7 +121,7 @@ def train(
                 seconds = time.perf_counter() - started
                 result = _judge(model, batch, validation)
             except DivergedError as error:
-                model.set_parameters(good)
+                model.set_state(good)
                 raise DivergedError(_advice(epoch, optimizer.learning_rate)) from error
             history.loss.append(loss)
             history.accuracy.append(accuracy)
@@ -192,7 +192,7 @@ def _judge(
 ) -> Evaluation | None:
     """Evaluate after an epoch. DivergedError where the weights or what they give is not finite."""
     # What the last step left has met no batch yet, so the loss of the epoch cannot tell.
-    finite = all(np.isfinite(value).all() for value in model.parameters().values())
+    finite = all(np.isfinite(value).all() for value in model.state().values())
     if not (finite and np.isfinite(model.infer(batch)).all()):
         raise DivergedError("the epoch's last step: expected finite weights and logits")
     if validation is None:
