@@ -83,6 +83,16 @@ def test_arrays_of_other_shapes_are_named(case: tuple[Loss, np.ndarray, np.ndarr
     assert (out == 7).all()
 
 
+def test_logits_without_classes_are_refused() -> None:
+    loss, empty = SoftmaxCrossEntropy(2), np.empty((3, 0), np.float32)
+    with pytest.raises(ValueError, match=r"^x: expected at least 1, got 0"):
+        loss.probabilities(empty)
+    with pytest.raises(ValueError, match=r"^logits: expected at least 1, got 0"):
+        loss.loss(empty, empty)
+    with pytest.raises(ValueError, match=r"^logits: expected at least 1, got 0"):
+        loss.gradient(empty, empty, empty.copy())
+
+
 def test_probabilities_and_labels() -> None:
     logits = np.float32([[-1], [0], [1], [3]])
     loss: Loss = SigmoidCrossEntropy()
