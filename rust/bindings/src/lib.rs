@@ -2,6 +2,7 @@
 //! error. Everything a person touches is in the Python package above.
 
 mod arrays;
+mod augment;
 mod block;
 mod forward;
 mod geometry;
@@ -15,6 +16,8 @@ use pyo3::prelude::*;
 mod _kernels {
     use pyo3::prelude::*;
 
+    #[pymodule_export]
+    use super::augment::{augment, mix};
     #[pymodule_export]
     use super::block::conv_pool_relu_backward;
     #[pymodule_export]

@@ -1,0 +1,91 @@
+//! Rotation about the centre, with the flip and the shift in the same bilinear pass.
+
+use super::positions::{Move, period};
+use super::{Shape, byte};
+use crate::scratch;
+
+/// Floats of a pixel that are worked on together. The last pixel has as many behind it.
+const LANES: usize = 4;
+
+/// Output pixels whose places are worked out together.
+const BLOCK: usize = 8;
+
+/// The image flipped, then shifted, then turned by `angle` radians (anticlockwise as seen) about
+/// its centre; border pixels are mirrors.
+pub(super) fn rotate(image: &[u8], shape: Shape, angle: f64, moves: Move, out: &mut [u8]) {
+    let [height, width, channels] = shape;
+    let rows = Fold::new(height, moves.down, false);
+    let columns = Fold::new(width, moves.right, moves.flip);
+    let (sin, cos) = (angle.sin() as f32, angle.cos() as f32);
+    scratch::with(image.len() + LANES, |pixels| {
+        for (float, &byte) in pixels.iter_mut().zip(image) {
+            *float = f32::from(byte);
+        }
+        pixels[image.len()..].fill(0.0);
+        for (row, out) in out.chunks_exact_mut(width * channels).enumerate() {
+            let up = row as f32 - rows.centre;
+            for (block, out) in out.chunks_mut(BLOCK * channels).enumerate() {
+                let mut places = [(0.0, 0.0); BLOCK];
+                for (index, place) in places.iter_mut().enumerate() {
+                    let across = (block * BLOCK + index) as f32 - columns.centre;
+                    *place = (
+                        rows.fold(cos * up + sin * across + rows.origin),
+                        columns.fold(cos * across - sin * up + columns.origin),
+                    );
+                }
+                for (out, (y, x)) in out.chunks_exact_mut(channels).zip(places) {
+                    let (top, bottom, below) = rows.split(y);
+                    let (left, right, beside) = columns.split(x);
+                    let corners = [(top, left), (top, right), (bottom, left), (bottom, right)]
+                        .map(|(row, column)| (row * width + column) * channels);
+                    for (group, out) in out.chunks_mut(LANES).enumerate() {
+                        let at = corners.map(|corner| &pixels[corner + group * LANES..][..LANES]);
+                        let mut mean = [0; LANES];
+                        for (lane, mean) in mean.iter_mut().enumerate() {
+                            let above = at[0][lane] + beside * (at[1][lane] - at[0][lane]);
+                            let under = at[2][lane] + beside * (at[3][lane] - at[2][lane]);
+                            *mean = byte(above + below * (under - above));
+                        }
+                        out.copy_from_slice(&mean[..out.len()]);
+                    }
+                }
+            }
+        }
+    });
+}
+
+/// One axis of the image, which reflects at its ends.
+struct Fold {
+    centre: f32,
+    /// The place that the centre of the output shows.
+    origin: f32,
+    last: f32,
+    period: f32,
+    flip: bool,
+}
+
+impl Fold {
+    fn new(size: usize, shift: i64, flip: bool) -> Self {
+        let (last, period) = ((size - 1) as f32, period(size));
+        let shift = shift.rem_euclid(period as i64) as f32;
+        Self { centre: last / 2.0, origin: last / 2.0 - shift, last, period: period as f32, flip }
+    }
+
+    /// A place within the image.
+    #[inline(always)]
+    fn fold(&self, place: f32) -> f32 {
+        let within = place - self.period * (place / self.period).floor();
+        let back = self.period - within;
+        let nearer = if within < back { within } else { back };
+        let from = if nearer < self.last { nearer } else { self.last };
+        if self.flip { self.last - from } else { from }
+    }
+
+    /// The pixels on both sides of a place, and how near it is to the second.
+    #[inline(always)]
+    fn split(&self, place: f32) -> (usize, usize, f32) {
+        let last = self.last as usize;
+        let first = (place as usize).min(last);
+        (first, (first + 1).min(last), place - first as f32)
+    }
+}
