@@ -7,7 +7,7 @@ use super::positions::Positions;
 use super::{Shape, byte};
 use crate::scratch::{self, Free, lend};
 
-/// Floats of a pixel that are worked on together. The last pixel of a row has as many behind it.
+/// Floats of a pixel that are worked on together; the last pixel of a row has as many behind it.
 const LANES: usize = 4;
 
 thread_local! {
@@ -58,17 +58,24 @@ pub(super) fn resize(
             let end = columns.spans.iter().map(|span| span.first + span.count).max().unwrap_or(0);
             let used = first * channels..end * channels;
             let row = width * channels;
-            scratch::with(row + LANES, |mean| {
-                let out_row = positions.columns.len() * channels;
+            let out_row = positions.columns.len() * channels;
+            scratch::with(row + out_row + 2 * LANES, |means| {
+                let (mean, result) = means.split_at_mut(row + LANES);
                 mean[row..].fill(0.0);
                 for (out, (first, weights)) in out.chunks_exact_mut(out_row).zip(rows.iter()) {
-                    let lines =
-                        image[first * row..].chunks_exact(row).map(|line| &line[used.clone()]);
-                    mean_of_rows(lines.zip(weights), &mut mean[used.clone()]);
+                    let lines = image[first * row..].chunks_exact(row);
+                    mean_of_rows(
+                        lines.map(|line| &line[used.clone()]),
+                        weights,
+                        &mut mean[used.clone()],
+                    );
                     match channels {
-                        1 => mean_of_columns::<1>(mean, columns, out),
-                        3 => mean_of_columns::<3>(mean, columns, out),
-                        _ => mean_of_columns_any(mean, columns, channels, out),
+                        1 => mean_of_columns(mean, columns, 1, result),
+                        3 => mean_of_columns(mean, columns, 3, result),
+                        _ => mean_of_columns(mean, columns, channels, result),
+                    }
+                    for (out, &mean) in out.iter_mut().zip(result.iter()) {
+                        *out = byte(mean);
                     }
                 }
             });
@@ -105,50 +112,43 @@ fn with_taps(
 
 /// The triangle of half width `reach` from `distance` off its top on, as weights of sum 1.
 fn fill(weights: &mut [f32], distance: f64, reach: f64) {
-    let height = |index: usize| (1.0 - (distance + index as f64).abs() / reach).max(0.0);
-    let sum: f64 = (0..weights.len()).map(height).sum();
+    let height = |index: usize| (reach - (distance + index as f64).abs()).max(0.0);
+    let factor = 1.0 / (0..weights.len()).map(height).sum::<f64>();
     for (index, weight) in weights.iter_mut().enumerate() {
-        *weight = (height(index) / sum) as f32;
+        *weight = (height(index) * factor) as f32;
     }
 }
 
-/// The weighted sum of rows of bytes.
-fn mean_of_rows<'a>(lines: impl Iterator<Item = (&'a [u8], &'a f32)>, mean: &mut [f32]) {
-    for (index, (line, &weight)) in lines.enumerate() {
+/// The weighted sum of rows of bytes, two at a time.
+fn mean_of_rows<'a>(mut lines: impl Iterator<Item = &'a [u8]>, weights: &[f32], mean: &mut [f32]) {
+    let (pairs, rest) = weights.as_chunks::<2>();
+    mean.fill(0.0);
+    for (pair, lines) in pairs.iter().zip(std::iter::from_fn(|| lines.next().zip(lines.next()))) {
+        for (mean, (&upper, &lower)) in mean.iter_mut().zip(lines.0.iter().zip(lines.1)) {
+            *mean += pair[0] * f32::from(upper) + pair[1] * f32::from(lower);
+        }
+    }
+    for (&weight, line) in rest.iter().zip(lines) {
         for (mean, &pixel) in mean.iter_mut().zip(line) {
-            let before = if index == 0 { 0.0 } else { *mean };
-            *mean = before + weight * f32::from(pixel);
+            *mean += weight * f32::from(pixel);
         }
     }
 }
 
-/// The weighted sums of the pixels of a row.
-fn mean_of_columns<const CHANNELS: usize>(row: &[f32], columns: &Taps<'_>, out: &mut [u8]) {
-    for (out, (first, weights)) in out.as_chunks_mut::<CHANNELS>().0.iter_mut().zip(columns.iter())
-    {
-        let sum = sum(row, first * CHANNELS, CHANNELS, weights).map(byte);
-        out.copy_from_slice(&sum[..CHANNELS]);
-    }
-}
-
-fn mean_of_columns_any(row: &[f32], columns: &Taps<'_>, channels: usize, out: &mut [u8]) {
-    for (out, (first, weights)) in out.chunks_exact_mut(channels).zip(columns.iter()) {
-        for (group, out) in out.chunks_mut(LANES).enumerate() {
-            let sum = sum(row, first * channels + group * LANES, channels, weights).map(byte);
-            out.copy_from_slice(&sum[..out.len()]);
-        }
-    }
-}
-
-/// The weighted sum of the floats at `start`, a pixel further each time.
+/// The weighted sums of the pixels of a row. Each pixel is written with a few floats too many,
+/// which the next one overwrites.
 #[inline(always)]
-fn sum(row: &[f32], start: usize, channels: usize, weights: &[f32]) -> [f32; LANES] {
-    let mut sum = [0.0; LANES];
-    for (tap, &weight) in weights.iter().enumerate() {
-        let floats = &row[start + tap * channels..][..LANES];
-        for (sum, &float) in sum.iter_mut().zip(floats) {
-            *sum += weight * float;
+fn mean_of_columns(row: &[f32], columns: &Taps<'_>, channels: usize, result: &mut [f32]) {
+    for (index, (first, weights)) in columns.iter().enumerate() {
+        for group in (0..channels).step_by(LANES) {
+            let mut sums = [0.0; LANES];
+            for (tap, &weight) in weights.iter().enumerate() {
+                let floats = &row[(first + tap) * channels + group..][..LANES];
+                for (sum, &float) in sums.iter_mut().zip(floats) {
+                    *sum += weight * float;
+                }
+            }
+            result[index * channels + group..][..LANES].copy_from_slice(&sums);
         }
     }
-    sum
 }

@@ -4,7 +4,7 @@ use super::positions::{Move, period};
 use super::{Shape, byte};
 use crate::scratch;
 
-/// Floats of a pixel that are worked on together. The last pixel has as many behind it.
+/// Floats of a pixel that are worked on together; the last pixel has as many behind it.
 const LANES: usize = 4;
 
 /// Output pixels whose places are worked out together.
@@ -17,41 +17,63 @@ pub(super) fn rotate(image: &[u8], shape: Shape, angle: f64, moves: Move, out: &
     let rows = Fold::new(height, moves.down, false);
     let columns = Fold::new(width, moves.right, moves.flip);
     let (sin, cos) = (angle.sin() as f32, angle.cos() as f32);
-    scratch::with(image.len() + LANES, |pixels| {
+    let length = width * channels;
+    scratch::with(image.len() + length + 2 * LANES, |floats| {
+        let (pixels, result) = floats.split_at_mut(image.len() + LANES);
         for (float, &byte) in pixels.iter_mut().zip(image) {
             *float = f32::from(byte);
         }
         pixels[image.len()..].fill(0.0);
-        for (row, out) in out.chunks_exact_mut(width * channels).enumerate() {
+        for (row, out) in out.chunks_exact_mut(length).enumerate() {
             let up = row as f32 - rows.centre;
-            for (block, out) in out.chunks_mut(BLOCK * channels).enumerate() {
+            for first in (0..width).step_by(BLOCK) {
                 let mut places = [(0.0, 0.0); BLOCK];
                 for (index, place) in places.iter_mut().enumerate() {
-                    let across = (block * BLOCK + index) as f32 - columns.centre;
+                    let across = (first + index) as f32 - columns.centre;
                     *place = (
                         rows.fold(cos * up + sin * across + rows.origin),
                         columns.fold(cos * across - sin * up + columns.origin),
                     );
                 }
-                for (out, (y, x)) in out.chunks_exact_mut(channels).zip(places) {
+                for (column, (y, x)) in (first..width).zip(places) {
                     let (top, bottom, below) = rows.split(y);
                     let (left, right, beside) = columns.split(x);
                     let corners = [(top, left), (top, right), (bottom, left), (bottom, right)]
                         .map(|(row, column)| (row * width + column) * channels);
-                    for (group, out) in out.chunks_mut(LANES).enumerate() {
-                        let at = corners.map(|corner| &pixels[corner + group * LANES..][..LANES]);
-                        let mut mean = [0; LANES];
-                        for (lane, mean) in mean.iter_mut().enumerate() {
-                            let above = at[0][lane] + beside * (at[1][lane] - at[0][lane]);
-                            let under = at[2][lane] + beside * (at[3][lane] - at[2][lane]);
-                            *mean = byte(above + below * (under - above));
-                        }
-                        out.copy_from_slice(&mean[..out.len()]);
+                    let result = &mut result[column * channels..];
+                    match channels {
+                        1 => mean(pixels, corners, beside, below, 1, result),
+                        3 => mean(pixels, corners, beside, below, 3, result),
+                        _ => mean(pixels, corners, beside, below, channels, result),
                     }
                 }
             }
+            for (out, &value) in out.iter_mut().zip(result.iter()) {
+                *out = byte(value);
+            }
         }
     });
+}
+
+/// The mean of four pixels. It is written with a few floats too many, which the next pixel
+/// overwrites.
+#[inline(always)]
+fn mean(
+    pixels: &[f32],
+    corners: [usize; 4],
+    beside: f32,
+    below: f32,
+    channels: usize,
+    result: &mut [f32],
+) {
+    for group in (0..channels).step_by(LANES) {
+        let at = corners.map(|corner| &pixels[corner + group..][..LANES]);
+        for (lane, mean) in result[group..][..LANES].iter_mut().enumerate() {
+            let above = at[0][lane] + beside * (at[1][lane] - at[0][lane]);
+            let under = at[2][lane] + beside * (at[3][lane] - at[2][lane]);
+            *mean = above + below * (under - above);
+        }
+    }
 }
 
 /// One axis of the image, which reflects at its ends.
