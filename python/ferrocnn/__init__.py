@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from ferrocnn import ops
 from ferrocnn._kernels import __version__
+from ferrocnn.augmentation import Augment
 from ferrocnn.checkpoint import load
 from ferrocnn.errors import DivergedError, ModelFileError
 from ferrocnn.gradients import as_array
@@ -23,6 +24,7 @@ __all__ = [
     "CNN",
     "SGD",
     "Adam",
+    "Augment",
     "DivergedError",
     "Evaluation",
     "History",

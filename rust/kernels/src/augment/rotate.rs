@@ -67,13 +67,22 @@ fn mean(
     result: &mut [f32],
 ) {
     for group in (0..channels).step_by(LANES) {
-        let at = corners.map(|corner| &pixels[corner + group..][..LANES]);
-        for (lane, mean) in result[group..][..LANES].iter_mut().enumerate() {
-            let above = at[0][lane] + beside * (at[1][lane] - at[0][lane]);
-            let under = at[2][lane] + beside * (at[3][lane] - at[2][lane]);
-            *mean = above + below * (under - above);
-        }
+        let at = corners.map(|corner| lanes(&pixels[corner + group..]));
+        let above = mix(at[0], at[1], beside);
+        let under = mix(at[2], at[3], beside);
+        result[group..][..LANES].copy_from_slice(&mix(above, under, below));
     }
+}
+
+#[inline(always)]
+fn lanes(floats: &[f32]) -> [f32; LANES] {
+    std::array::from_fn(|lane| floats[lane])
+}
+
+/// From `a` to `b` as `share` goes from 0 to 1.
+#[inline(always)]
+fn mix(a: [f32; LANES], b: [f32; LANES], share: f32) -> [f32; LANES] {
+    std::array::from_fn(|lane| a[lane] + share * (b[lane] - a[lane]))
 }
 
 /// One axis of the image, which reflects at its ends.
@@ -81,6 +90,7 @@ struct Fold {
     centre: f32,
     /// The place that the centre of the output shows.
     origin: f32,
+    end: usize,
     last: f32,
     period: f32,
     flip: bool,
@@ -88,9 +98,10 @@ struct Fold {
 
 impl Fold {
     fn new(size: usize, shift: i64, flip: bool) -> Self {
-        let (last, period) = ((size - 1) as f32, period(size));
-        let shift = shift.rem_euclid(period as i64) as f32;
-        Self { centre: last / 2.0, origin: last / 2.0 - shift, last, period: period as f32, flip }
+        let (end, period) = (size - 1, period(size));
+        let (last, shift) = (end as f32, shift.rem_euclid(period as i64) as f32);
+        let (centre, period) = (last / 2.0, period as f32);
+        Self { centre, origin: centre - shift, end, last, period, flip }
     }
 
     /// A place within the image.
@@ -106,8 +117,9 @@ impl Fold {
     /// The pixels on both sides of a place, and how near it is to the second.
     #[inline(always)]
     fn split(&self, place: f32) -> (usize, usize, f32) {
-        let last = self.last as usize;
-        let first = (place as usize).min(last);
-        (first, (first + 1).min(last), place - first as f32)
+        let first = place as i32; // towards zero: a place may be a rounding below it
+        let share = place - first as f32;
+        let first = (first as usize).min(self.end);
+        (first, (first + 1).min(self.end), share)
     }
 }
