@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from ferrocnn import ops
 from ferrocnn._kernels import __version__
 from ferrocnn.architecture import Conv
+from ferrocnn.augmentation import Augment
 from ferrocnn.checkpoint import load
 from ferrocnn.errors import DivergedError, ModelFileError
 from ferrocnn.gradients import as_array
@@ -26,6 +27,7 @@ __all__ = [
     "SGD",
     "Adam",
     "Conv",
+    "Augment",
     "DivergedError",
     "Evaluation",
     "History",

@@ -3,6 +3,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+_Bytes = NDArray[np.uint8]
 _Floats = NDArray[np.float32]
 _Gradient = _Floats | tuple[_Floats, _Floats]
 _Padding = str | tuple[int, int, int, int]
@@ -19,6 +20,7 @@ __all__ = [
     "activation",
     "activation_backward",
     "adam_update",
+    "augment",
     "avg_pool2d",
     "avg_pool2d_backward",
     "batch_norm",
@@ -39,6 +41,7 @@ __all__ = [
     "instruction_sets",
     "max_pool2d",
     "max_pool2d_backward",
+    "mix",
     "momentum_update",
     "relu",
     "relu_backward",
@@ -232,6 +235,20 @@ def adam_update(
     beta2: float,
     epsilon: float,
 ) -> None: ...
+def augment(
+    images: _Bytes,
+    key: int,
+    flip: bool,
+    shift: int,
+    crop: float,
+    rotate: float,
+    brightness: float,
+    contrast: float,
+    saturation: float,
+    cutout: int,
+    out: _Bytes,
+) -> None: ...
+def mix(images: _Bytes, partners: NDArray[np.int64], lambdas: _Floats) -> None: ...
 def set_num_threads(count: int) -> None: ...
 def get_num_threads() -> int: ...
 def instruction_set() -> str: ...

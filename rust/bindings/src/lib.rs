@@ -2,6 +2,7 @@
 //! error. Everything a person touches is in the Python package above.
 
 mod arrays;
+mod augment;
 mod block;
 mod forward;
 mod geometry;
@@ -20,6 +21,9 @@ mod _kernels {
 
     #[pymodule_export]
     use super::block::conv_pool_backward;
+    use super::augment::{augment, mix};
+    #[pymodule_export]
+    use super::block::conv_pool_relu_backward;
     #[pymodule_export]
     use super::forward::Forward;
     #[pymodule_export]

@@ -64,6 +64,24 @@ pub enum KernelError {
         /// Its value.
         got: usize,
     },
+    /// Images have another number of channels than a change of colours can serve.
+    #[error("{argument}: expected images of {expected:?} channels, got {got}")]
+    Channels {
+        /// The name of the change.
+        argument: &'static str,
+        /// The numbers of channels that it serves.
+        expected: &'static [usize],
+        /// The number of channels.
+        got: usize,
+    },
+    /// An image of a pair is not in the batch.
+    #[error("partners: expected indices from 0 to below {count}, got {got}")]
+    Partner {
+        /// The index found.
+        got: i64,
+        /// The number of images.
+        count: usize,
+    },
     /// A winner index points outside its window or into the padding.
     #[error("winners: expected indices into the window, got {got} at pooled element {position}")]
     Winner {

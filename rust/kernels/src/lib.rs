@@ -13,6 +13,7 @@
 //!   on the shapes alone, and partial sums are added in a fixed order.
 
 pub mod activation;
+pub mod augment;
 pub mod conv;
 pub mod dense;
 pub mod dropout;
