@@ -15,6 +15,7 @@ __all__ = [
     "PoolGeometry",
     "__version__",
     "adam_update",
+    "average_update",
     "avg_pool2d",
     "avg_pool2d_backward",
     "conv2d",
@@ -29,6 +30,7 @@ __all__ = [
     "global_avg_pool2d_backward",
     "instruction_set",
     "instruction_sets",
+    "lion_update",
     "max_pool2d",
     "max_pool2d_backward",
     "momentum_update",
@@ -39,6 +41,7 @@ __all__ = [
     "sigmoid",
     "sigmoid_cross_entropy",
     "sigmoid_cross_entropy_backward",
+    "squared_norm",
 ]
 
 MOST_THREADS: int
@@ -133,13 +136,18 @@ def sigmoid_cross_entropy_backward(
     logits: _Floats, targets: _Floats, scale: float, dlogits: _Floats
 ) -> None: ...
 def finite_range(x: _Floats) -> tuple[float, float] | None: ...
-def sgd_update(parameter: _Floats, gradient: _Gradient, learning_rate: float) -> None: ...
+def squared_norm(gradient: _Gradient) -> float: ...
+def sgd_update(
+    parameter: _Floats, gradient: _Gradient, learning_rate: float, weight_decay: float
+) -> None: ...
 def momentum_update(
     parameter: _Floats,
     gradient: _Gradient,
     velocity: _Floats,
     learning_rate: float,
     momentum: float,
+    nesterov: bool,
+    weight_decay: float,
 ) -> None: ...
 def adam_update(
     parameter: _Floats,
@@ -151,7 +159,18 @@ def adam_update(
     beta1: float,
     beta2: float,
     epsilon: float,
+    weight_decay: float,
 ) -> None: ...
+def lion_update(
+    parameter: _Floats,
+    gradient: _Gradient,
+    moment: _Floats,
+    learning_rate: float,
+    beta1: float,
+    beta2: float,
+    weight_decay: float,
+) -> None: ...
+def average_update(average: _Floats, parameter: _Floats, decay: float) -> None: ...
 def set_num_threads(count: int) -> None: ...
 def get_num_threads() -> int: ...
 def instruction_set() -> str: ...

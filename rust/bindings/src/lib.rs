@@ -29,7 +29,9 @@ mod _kernels {
         sigmoid_cross_entropy_backward,
     };
     #[pymodule_export]
-    use super::updates::{adam_update, momentum_update, sgd_update};
+    use super::updates::{
+        adam_update, average_update, lion_update, momentum_update, sgd_update, squared_norm,
+    };
     #[pymodule_export]
     use super::{get_num_threads, instruction_set, instruction_sets, set_num_threads};
 

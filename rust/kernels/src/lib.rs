@@ -20,6 +20,7 @@ mod geometry;
 pub mod loss;
 mod matmul;
 pub mod network;
+pub mod norm;
 pub mod optimizer;
 mod pixel;
 pub mod pool;
