@@ -3,15 +3,17 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from ferrocnn import ops
+from ferrocnn import ops, schedules
 from ferrocnn._kernels import __version__
+from ferrocnn.averaging import AveragedWeights
 from ferrocnn.checkpoint import load
 from ferrocnn.errors import DivergedError, ModelFileError
+from ferrocnn.finder import LearningRates, find_learning_rate
 from ferrocnn.gradients import as_array
 from ferrocnn.history import History, SaveBest
 from ferrocnn.metrics import Evaluation, evaluate
 from ferrocnn.model import CNN, Prediction
-from ferrocnn.optimizers import SGD, Adam, Momentum, Optimizer
+from ferrocnn.optimizers import SGD, Adam, AdamW, Lion, Momentum, Optimizer, optimizer_from_config
 from ferrocnn.threads import get_num_threads, set_num_threads
 from ferrocnn.training import train
 
@@ -23,10 +25,14 @@ __all__ = [
     "CNN",
     "SGD",
     "Adam",
+    "AdamW",
+    "AveragedWeights",
     "DivergedError",
     "Evaluation",
     "History",
     "ImageDataset",
+    "LearningRates",
+    "Lion",
     "ModelFileError",
     "Momentum",
     "Optimizer",
@@ -36,10 +42,13 @@ __all__ = [
     "__version__",
     "as_array",
     "evaluate",
+    "find_learning_rate",
     "get_num_threads",
     "load",
     "load_images",
     "ops",
+    "optimizer_from_config",
+    "schedules",
     "set_num_threads",
     "train",
 ]
