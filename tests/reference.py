@@ -240,19 +240,24 @@ def shares(count, weights):
 # Updates: each returns the new values and changes nothing
 
 
-def sgd_update(parameter, gradient, learning_rate):
+def sgd_update(parameter, gradient, learning_rate, weight_decay=0.0):
     parameter, gradient = float64(parameter, gradient)
-    return parameter - learning_rate * gradient
+    return shrunk(parameter, learning_rate, weight_decay) - learning_rate * gradient
 
 
-def momentum_update(parameter, gradient, velocity, learning_rate, momentum):
+def momentum_update(
+    parameter, gradient, velocity, learning_rate, momentum, nesterov=False, weight_decay=0.0
+):
     """(parameter, velocity)."""
     parameter, gradient, velocity = float64(parameter, gradient, velocity)
     velocity = momentum * velocity + gradient
-    return parameter - learning_rate * velocity, velocity
+    direction = gradient + momentum * velocity if nesterov else velocity
+    return shrunk(parameter, learning_rate, weight_decay) - learning_rate * direction, velocity
 
 
-def adam_update(parameter, gradient, first, second, step, learning_rate, beta1, beta2, epsilon):
+def adam_update(
+    parameter, gradient, first, second, step, learning_rate, beta1, beta2, epsilon, weight_decay=0.0
+):
     """(parameter, first moment, second moment), as in algorithm 1 of Kingma and Ba (2015).
 
     `step` counts from 1.
@@ -262,8 +267,24 @@ def adam_update(parameter, gradient, first, second, step, learning_rate, beta1, 
     second = beta2 * second + (1 - beta2) * gradient**2
     unbiased_first = first / (1 - beta1**step)
     unbiased_second = second / (1 - beta2**step)
-    return (
-        parameter - learning_rate * unbiased_first / (np.sqrt(unbiased_second) + epsilon),
-        first,
-        second,
-    )
+    direction = unbiased_first / (np.sqrt(unbiased_second) + epsilon)
+    parameter = shrunk(parameter, learning_rate, weight_decay) - learning_rate * direction
+    return parameter, first, second
+
+
+def lion_update(parameter, gradient, moment, learning_rate, beta1, beta2, weight_decay=0.0):
+    """(parameter, moment), as in algorithm 2 of Chen et al. (2023)."""
+    parameter, gradient, moment = float64(parameter, gradient, moment)
+    direction = np.sign(beta1 * moment + (1 - beta1) * gradient)
+    parameter = shrunk(parameter, learning_rate, weight_decay) - learning_rate * direction
+    return parameter, beta2 * moment + (1 - beta2) * gradient
+
+
+def average_update(average, parameter, decay):
+    average, parameter = float64(average, parameter)
+    return decay * average + (1 - decay) * parameter
+
+
+def shrunk(parameter, learning_rate, weight_decay):
+    """Decoupled weight decay (Loshchilov and Hutter 2019)."""
+    return parameter * (1 - learning_rate * weight_decay)

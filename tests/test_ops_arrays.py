@@ -85,6 +85,13 @@ def test_any_number_of_threads_gives_the_same_bits(size):
     parameter, gradient, velocity, second = normal(0, *[(300, 301)] * 4)
     calls["sgd"] = (ops.sgd_update, [parameter, gradient], (0.1,))
     calls["momentum"] = (ops.momentum_update, [parameter, gradient, velocity], (0.1, 0.9))
+    calls["nesterov"] = (
+        ops.momentum_update,
+        [parameter, gradient, velocity],
+        (0.1, 0.9, True, 0.01),
+    )
+    calls["lion"] = (ops.lion_update, [parameter, gradient, velocity], (0.1,))
+    calls["average"] = (ops.average_update, [parameter, gradient], (0.9,))
     calls["adam"] = (
         ops.adam_update,
         [parameter, gradient, velocity, np.square(second)],

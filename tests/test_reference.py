@@ -125,6 +125,14 @@ def test_losses_and_updates_by_hand():
     one, two = np.array([1.0]), np.array([2.0])
     assert reference.sgd_update(one, two, 0.25) == 0.5
     assert reference.momentum_update(one, two, np.array([4.0]), 0.25, 0.5) == (0, 4)
+    # 1 shrinks to 0.75 at the rate 0.25 and decay 1.
+    assert reference.sgd_update(one, two, 0.25, 1) == 0.25
+    nesterov = reference.momentum_update(one, two, np.array([4.0]), 0.25, 0.5, True, 1)
+    assert nesterov == (0.75 - 0.25 * (2 + 0.5 * 4), 4)
+    lion = reference.lion_update(one, two, np.array([-4.0]), 0.25, 0.5, 0.75, 1)
+    assert lion == (0.75 + 0.25, -2.5)
+    assert reference.lion_update(one, two, np.array([-2.0]), 0.25, 0.5, 0.75)[0] == 1
+    assert reference.average_update(one, two, 0.75) == 1.25
     # The first step of Adam is the learning rate, whatever the gradient.
     parameter, first, second = reference.adam_update(one, two, 0, 0, 1, 0.1, 0.9, 0.999, 0)
     np.testing.assert_allclose([parameter, first, second], [[0.9], [0.2], [0.004]], rtol=1e-12)

@@ -3,17 +3,20 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from ferrocnn import ops
+from ferrocnn import ops, schedules
 from ferrocnn._kernels import __version__
 from ferrocnn.architecture import Conv
 from ferrocnn.augmentation import Augment
+from ferrocnn.averaging import AveragedWeights
+from ferrocnn.callbacks import SaveBest
 from ferrocnn.checkpoint import load
-from ferrocnn.errors import DivergedError, ModelFileError
+from ferrocnn.errors import DivergedError, ModelFileError, StopTraining
+from ferrocnn.finder import LearningRates, find_learning_rate
 from ferrocnn.gradients import as_array
-from ferrocnn.history import History, SaveBest
+from ferrocnn.history import History
 from ferrocnn.metrics import Evaluation, evaluate
 from ferrocnn.model import CNN
-from ferrocnn.optimizers import SGD, Adam, Momentum, Optimizer
+from ferrocnn.optimizers import SGD, Adam, AdamW, Lion, Momentum, Optimizer, optimizer_from_config
 from ferrocnn.pictures import Prediction
 from ferrocnn.threads import get_num_threads, set_num_threads
 from ferrocnn.training import train
@@ -28,23 +31,31 @@ __all__ = [
     "Adam",
     "Conv",
     "Augment",
+    "AdamW",
+    "AveragedWeights",
     "DivergedError",
     "Evaluation",
     "History",
     "ImageDataset",
+    "LearningRates",
+    "Lion",
     "ModelFileError",
     "Momentum",
     "Optimizer",
     "Prediction",
     "Preprocessing",
     "SaveBest",
+    "StopTraining",
     "__version__",
     "as_array",
     "evaluate",
+    "find_learning_rate",
     "get_num_threads",
     "load",
     "load_images",
     "ops",
+    "optimizer_from_config",
+    "schedules",
     "set_num_threads",
     "train",
 ]

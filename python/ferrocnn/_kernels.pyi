@@ -21,6 +21,7 @@ __all__ = [
     "activation_backward",
     "adam_update",
     "augment",
+    "average_update",
     "avg_pool2d",
     "avg_pool2d_backward",
     "batch_norm",
@@ -39,6 +40,7 @@ __all__ = [
     "global_avg_pool2d_backward",
     "instruction_set",
     "instruction_sets",
+    "lion_update",
     "max_pool2d",
     "max_pool2d_backward",
     "mix",
@@ -53,6 +55,7 @@ __all__ = [
     "softmax",
     "softmax_cross_entropy",
     "softmax_cross_entropy_backward",
+    "squared_norm",
 ]
 
 ACTIVATIONS: list[str]
@@ -216,13 +219,18 @@ def softmax_cross_entropy_backward(
     logits: _Floats, targets: _Floats, weights: _Floats | None, scale: float, dlogits: _Floats
 ) -> None: ...
 def finite_range(x: _Floats) -> tuple[float, float] | None: ...
-def sgd_update(parameter: _Floats, gradient: _Gradient, learning_rate: float) -> None: ...
+def squared_norm(gradient: _Gradient) -> float: ...
+def sgd_update(
+    parameter: _Floats, gradient: _Gradient, learning_rate: float, weight_decay: float
+) -> None: ...
 def momentum_update(
     parameter: _Floats,
     gradient: _Gradient,
     velocity: _Floats,
     learning_rate: float,
     momentum: float,
+    nesterov: bool,
+    weight_decay: float,
 ) -> None: ...
 def adam_update(
     parameter: _Floats,
@@ -234,6 +242,7 @@ def adam_update(
     beta1: float,
     beta2: float,
     epsilon: float,
+    weight_decay: float,
 ) -> None: ...
 def augment(
     images: _Bytes,
@@ -249,6 +258,15 @@ def augment(
     out: _Bytes,
 ) -> None: ...
 def mix(images: _Bytes, partners: NDArray[np.int64], lambdas: _Floats) -> None: ...
+def lion_update(
+    parameter: _Floats,
+    gradient: _Gradient,
+    moment: _Floats,
+    learning_rate: float,
+    beta1: float,
+    beta2: float,
+    weight_decay: float,
+def average_update(average: _Floats, parameter: _Floats, decay: float) -> None: ...
 def set_num_threads(count: int) -> None: ...
 def get_num_threads() -> int: ...
 def instruction_set() -> str: ...

@@ -27,21 +27,22 @@ def floats(name: str, value: ArrayLike, ndim: int | None = None) -> Floats:
     return np.require(array, np.float32, ["C", "A"])
 
 
-def check_in_place(parameter: Floats, gradient: Floats, state: Mapping[str, Floats]) -> None:
-    """Raise unless an update can work on these arrays as they are.
+def check_in_place(written: Mapping[str, Floats], read: Mapping[str, Floats]) -> None:
+    """Raise unless an update can work on these arrays as they are, all shaped as the first.
 
     A converted copy would be updated and lost.
     """
-    arrays = {"parameter": parameter, "gradient": gradient, **state}
+    arrays = {**written, **read}
+    first = next(iter(arrays.values()))
     for name, array in arrays.items():
         usable = isinstance(array, np.ndarray) and array.dtype == np.float32
         if not usable or not (array.flags.c_contiguous and array.flags.aligned):
             raise TypeError(f"{name}: expected a contiguous float32 array, got {_describe(array)}")
-        if name != "gradient" and not array.flags.writeable:
+        if name in written and not array.flags.writeable:
             raise ValueError(
                 f"{name}: expected an array that can be written to, got a read-only one"
             )
-        check_same_shape(name, array, parameter)
+        check_same_shape(name, array, first)
     for (name, array), (other, second) in combinations(arrays.items(), 2):
         if np.may_share_memory(array, second):
             raise ValueError(f"{other}: expected memory of its own, got that of {name}")

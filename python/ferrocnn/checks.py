@@ -74,6 +74,15 @@ def check_positive_float(name: str, value: Any) -> float:
     return number
 
 
+def check_not_negative(name: str, value: Any) -> float:
+    """Return `value` as a finite float of at least 0."""
+    number = check_float(name, value)
+    with np.errstate(over="ignore"):
+        if not 0 <= np.float32(number) < math.inf:
+            raise ValueError(f"{name}: expected a finite number of at least 0, got {number:g}")
+    return number
+
+
 def check_fraction(name: str, value: Any) -> float:
     """Return `value` as a float strictly between 0 and 1."""
     number = check_positive_float(name, value)

@@ -7,3 +7,7 @@ class ModelFileError(ValueError):
 
 class DivergedError(ValueError):
     """Training left the finite numbers. The model keeps its last good weights."""
+
+
+class StopTraining(Exception):  # noqa: N818 - no fault, as StopIteration is none
+    """Raised by a callback to end training after the present epoch."""

@@ -1,12 +1,10 @@
-"""What a training run reached, and the callback that keeps its best epoch."""
+"""What a training run reached, epoch by epoch."""
 
-import os
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import math
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
 
-if TYPE_CHECKING:
-    from ferrocnn.model import CNN
+_OF_THE_RUN = ("seconds", "learning_rate")
 
 
 @dataclass
@@ -14,19 +12,26 @@ class History:
     """What each epoch of a training run reached. Every list has one entry an epoch.
 
     Attributes:
-        loss: mean binary cross-entropy of the epoch's images, each taken before its own step.
+        loss: mean cross-entropy of the epoch's images, each taken before its own step, as it was
+            trained: augmented, smoothed, weighted.
         accuracy: share of the epoch's images named rightly before their own step, 0 to 1.
-        val_loss: mean binary cross-entropy of the validation images after the epoch; empty
-            without validation.
-        val_accuracy: share of the validation images named rightly; empty without validation.
+        val_loss: mean cross-entropy of the validation images after the epoch. It and all that
+            follows of the validation is empty without one.
+        val_accuracy: share of the validation images named rightly.
+        val_balanced_accuracy, val_auc, val_f1: as `Evaluation` defines them.
         seconds: wall time of the epoch's training steps; validation and callbacks not counted.
+        learning_rate: of the epoch's last step.
     """
 
     loss: list[float] = field(default_factory=list)
     accuracy: list[float] = field(default_factory=list)
     val_loss: list[float] = field(default_factory=list)
     val_accuracy: list[float] = field(default_factory=list)
+    val_balanced_accuracy: list[float] = field(default_factory=list)
+    val_auc: list[float] = field(default_factory=list)
+    val_f1: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    learning_rate: list[float] = field(default_factory=list)
 
     @property
     def epochs(self) -> int:
@@ -47,26 +52,15 @@ class History:
         return min(range(self.epochs), key=lambda i: (-self.val_accuracy[i], self.val_loss[i])) + 1
 
     def metrics(self, epoch: int) -> dict[str, float]:
-        """Return loss and accuracy of an epoch, counted from 1, and those of its validation."""
-        names = ("loss", "accuracy", "val_loss", "val_accuracy")
-        return {name: getattr(self, name)[epoch - 1] for name in names if getattr(self, name)}
+        """Return loss and accuracy of an epoch, counted from 1, and all of its validation.
+
+        What is not finite (the AUC where a class has no images) is left out.
+        """
+        lists = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _OF_THE_RUN}
+        newest = {name: values[epoch - 1] for name, values in lists.items() if values}
+        return {name: value for name, value in newest.items() if math.isfinite(value)}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the lists, `epochs` and `best_epoch` (None before any), as JSON can hold them."""
         best = self.best_epoch if self.loss else None
         return asdict(self) | {"epochs": self.epochs, "best_epoch": best}
-
-
-class SaveBest:
-    """A callback that saves the model to `path` whenever the newest epoch is the best so far.
-
-    `History.best_epoch` says what best means. A file that is there is replaced.
-    """
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-
-    def __call__(self, model: "CNN", history: History) -> None:
-        """Save the model if its newest epoch is the best."""
-        if history.best_epoch == history.epochs:
-            model.save(self.path)

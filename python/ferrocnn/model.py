@@ -13,7 +13,7 @@ from ferrocnn import checkpoint, summary
 from ferrocnn.architecture import Conv, build_layers, check_architecture
 from ferrocnn.checks import Images, check_fraction, check_images, check_int
 from ferrocnn.errors import DivergedError
-from ferrocnn.gradients import Gradient, as_array, is_finite
+from ferrocnn.gradients import Gradient, as_array, clip, is_finite
 from ferrocnn.labels import check_classes
 from ferrocnn.layers import Dropout, Plan
 from ferrocnn.losses import make_loss
@@ -261,12 +261,13 @@ class CNN:
         *,
         weights: Floats | None = None,
         key: int = 0,
+        clip_norm: float | None = None,
     ) -> tuple[float, int]:
         """Do one step of `optimizer` on one batch; return the loss and the number of hits.
 
         For training loops: X must be as `check_images` returns it. targets: (n, units), as the
         loss makes them of labels; weights: (n,), of the images. key: below 2^64; dropout draws by
-        it. Where the loss or a gradient is not finite, DivergedError, and no change.
+        it. clip_norm: the largest norm of all gradients together. Where the loss or a gradient is not finite, DivergedError, and no change.
         """
         with self._turn:
             try:
@@ -278,6 +279,8 @@ class CNN:
                         f"learning_rate: expected a finite loss and gradient, got loss {loss} with "
                         f"rate {optimizer.learning_rate:g}; try {optimizer.learning_rate / 10:g}"
                     )
+                if clip_norm is not None:
+                    gradients = clip(gradients, clip_norm)
                 optimizer.step(self.parameters(), gradients)
                 for layer in self.layers:
                     layer.count()

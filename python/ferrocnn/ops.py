@@ -20,7 +20,6 @@ from ferrocnn.arguments import (
     Floats,
     Padding,
     Pair,
-    check_in_place,
     check_input_shape,
     check_same_shape,
     conv_geometry,
@@ -30,16 +29,23 @@ from ferrocnn.arguments import (
     pool_geometry,
     winner_dtype,
 )
-from ferrocnn.checks import check_decay, check_positive_float, check_positive_int
 from ferrocnn.ops_losses import (
     sigmoid_cross_entropy,
     sigmoid_cross_entropy_backward,
     softmax_cross_entropy,
     softmax_cross_entropy_backward,
 )
+from ferrocnn.updates import (
+    adam_update,
+    average_update,
+    lion_update,
+    momentum_update,
+    sgd_update,
+)
 
 __all__ = [
     "adam_update",
+    "average_update",
     "avg_pool2d",
     "avg_pool2d_backward",
     "conv2d",
@@ -48,6 +54,7 @@ __all__ = [
     "dense_backward",
     "global_avg_pool2d",
     "global_avg_pool2d_backward",
+    "lion_update",
     "max_pool2d",
     "max_pool2d_backward",
     "momentum_update",
@@ -239,60 +246,3 @@ def softmax(x: ArrayLike) -> Floats:
     out = floats("x", x, 2).copy()
     _kernels.softmax(out)
     return out
-
-
-def sgd_update(parameter: Floats, gradient: Floats, learning_rate: float) -> None:
-    """Update in place: `parameter -= learning_rate * gradient`. Contiguous float32 arrays."""
-    check_in_place(parameter, gradient, {})
-    _kernels.sgd_update(
-        parameter,
-        gradient,
-        check_positive_float("learning_rate", learning_rate),
-    )
-
-
-def momentum_update(
-    parameter: Floats, gradient: Floats, velocity: Floats, learning_rate: float, momentum: float
-) -> None:
-    """Update in place: `velocity = momentum * velocity + gradient`, then `parameter -= rate * it`.
-
-    Contiguous float32 arrays of one shape.
-    """
-    check_in_place(parameter, gradient, {"velocity": velocity})
-    _kernels.momentum_update(
-        parameter,
-        gradient,
-        velocity,
-        check_positive_float("learning_rate", learning_rate),
-        check_decay("momentum", momentum),
-    )
-
-
-def adam_update(
-    parameter: Floats,
-    gradient: Floats,
-    first_moment: Floats,
-    second_moment: Floats,
-    step: int,
-    learning_rate: float,
-    beta1: float = 0.9,
-    beta2: float = 0.999,
-    epsilon: float = 1e-8,
-) -> None:
-    """Update in place by Adam (Kingma & Ba 2015, algorithm 1). `step` counts from 1.
-
-    Contiguous float32 arrays of one shape; the moments start as zeros.
-    """
-    moments = {"first_moment": first_moment, "second_moment": second_moment}
-    check_in_place(parameter, gradient, moments)
-    _kernels.adam_update(
-        parameter,
-        gradient,
-        first_moment,
-        second_moment,
-        check_positive_int("step", step),
-        check_positive_float("learning_rate", learning_rate),
-        check_decay("beta1", beta1),
-        check_decay("beta2", beta2),
-        check_positive_float("epsilon", epsilon),
-    )

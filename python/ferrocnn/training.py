@@ -1,38 +1,36 @@
-"""Training: the loop over epochs and batches."""
+"""Training: `train` checks its arguments and runs a `Trainer`."""
 
-import math
 import secrets
-import signal
-import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from types import FrameType
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from ferrocnn.augmentation import Augment
 from ferrocnn.checks import (
-    Images,
+    check_decay,
     check_images,
     check_int,
-    check_labels,
     check_positive_float,
     check_positive_int,
 )
-from ferrocnn.errors import DivergedError
 from ferrocnn.history import History
-from ferrocnn.metrics import Evaluation, as_dataset, check_model, judge
+from ferrocnn.labels import check_class_weight, check_classes, check_sample_weight
+from ferrocnn.metrics import as_dataset, check_model
 from ferrocnn.optimizers import Optimizer, make_optimizer
-from ferrocnn.progress import Reporter, open_reporter
+from ferrocnn.progress import open_reporter
+from ferrocnn.schedules import Constant, Schedule, make_schedule
+from ferrocnn.trainer import Data, Trainer
 
 if TYPE_CHECKING:
     from ferrocnn.images import ImageDataset
     from ferrocnn.model import CNN
 
-Labels = NDArray[np.float32]
 Callback: TypeAlias = "Callable[[CNN, History], object]"
+ClassWeight = str | Mapping[Any, float] | Sequence[float] | None
 
 
 def train(
@@ -48,6 +46,14 @@ def train(
     seed: int | None = None,
     progress: bool = True,
     callbacks: Sequence[Callback] = (),
+    *,
+    schedule: str | Schedule = "constant",
+    augment: Augment | None = None,
+    label_smoothing: float = 0.0,
+    class_weight: ClassWeight = None,
+    sample_weight: ArrayLike | None = None,
+    clip_norm: float | None = None,
+    average: float | None = None,
 ) -> History:
     """Train a model on labelled images, a batch at a time.
 
@@ -59,16 +65,31 @@ def train(
         model: trained in place.
         X_train: (n, height, width, channels) images, uint8 (0..255) or float (taken as it is); or
             an ImageDataset, from which the model also takes class names and preprocessing.
-        y_train: (n,) or (n, 1) labels, 0 or 1; None with an ImageDataset.
+        y_train: labels from 0 up, (n,) or (n, 1), or one-hot (n, k); None with an ImageDataset.
         epochs: passes over the images.
         learning_rate: step size of an optimiser given by name; an instance has its own.
         batch_size: images a step.
-        optimizer: "sgd", "momentum", "adam"; or an instance, which goes on from its state.
+        optimizer: "sgd", "momentum", "nesterov", "adam", "adamw", "lion"; or an instance, which
+            goes on from its state.
         validation_data: (X, y) or an ImageDataset, evaluated after each epoch.
         shuffle: whether each epoch takes the images in a new random order.
-        seed: of that order; None draws one, which `model.training` then tells.
+        seed: of that order, of augmentation and dropout; None draws one, which `model.training`
+            then tells.
         progress: whether standard error shows a bar (a terminal) or a line an epoch (otherwise).
-        callbacks: called in turn as `callback(model, history)` after each epoch.
+        callbacks: called in turn as `callback(model, history)` after each epoch. One that raises
+            `StopTraining` ends the run as its last epoch would.
+        schedule: what the learning rate is multiplied by over the run: "constant", "step",
+            "cosine", "linear", "one-cycle", or an instance (`ferrocnn.schedules`).
+        augment: random changes of the training images, which must be uint8. They may then be of
+            another size than the model's: crops of them are resized to it.
+        label_smoothing: share of a target that goes to all classes alike, at least 0, below 1.
+        class_weight: what an image of each class weighs in the loss: "balanced" for the same
+            weight of every class, or a mapping from labels or class names, or a number a class.
+        sample_weight: (n,), what each image weighs, times the weight of its class.
+        clip_norm: the largest norm of the gradient of all parameters together; larger ones are
+            scaled down to it (Pascanu et al. 2013).
+        average: decay of an exponential moving average of the weights, below 1. Validation,
+            callbacks and the trained model get the average.
 
     Raises:
         ValueError, TypeError: an argument cannot be used. The model is unchanged.
@@ -82,141 +103,87 @@ def train(
     learning_rate = check_positive_float("learning_rate", learning_rate)
     batch_size = check_positive_int("batch_size", batch_size)
     seed = _draw_seed() if seed is None else check_int("seed", seed, 0)
+    label_smoothing = check_decay("label_smoothing", label_smoothing)
+    clip_norm = None if clip_norm is None else check_positive_float("clip_norm", clip_norm)
+    average = None if average is None else check_decay("average", average)
     _check_callbacks(callbacks)
-    X, y, dataset = _unpack(X_train, y_train, model)
-    X = check_images(X, model.input_shape, "X_train")
-    y = check_labels(y, len(X), "y_train")
+    if augment is not None and not isinstance(augment, Augment):
+        raise TypeError(f"augment: expected an Augment or None, got {augment!r}")
+    schedule = make_schedule(schedule)
+
+    images, labels, dataset = _unpack(X_train, y_train, model)
+    names = dataset.class_names if dataset is not None else model.class_names
+    training = _check_training(model, images, labels, augment, (class_weight, sample_weight), names)
     validation = None
     if validation_data is not None:
-        class_names = model.class_names if dataset is None else dataset.class_names
-        X_val, y_val = _unpack_validation(validation_data, class_names)
-        X_val = check_images(X_val, model.input_shape, "validation_data")
-        validation = X_val, check_labels(y_val, len(X_val), "validation_data")
+        X_val, y_val = _unpack_validation(validation_data, names)
+        X = check_images(X_val, model.input_shape, "validation_data")
+        validation = Data(X, check_classes(y_val, len(X), model.classes, "validation_data"))
     optimizer = make_optimizer(optimizer, learning_rate)
 
     if dataset is not None:
-        model.class_names, model.preprocessing = dataset.class_names, dataset.preprocessing
-    settings = {
-        "optimizer": optimizer.name,
-        "learning_rate": optimizer.learning_rate,
-        "batch_size": batch_size,
-        "shuffle": bool(shuffle),
-        "seed": seed,
-        "images": len(X),
-        "validation_images": len(validation[0]) if validation else 0,
-    }
-    history = History()
-    generator = np.random.Generator(np.random.PCG64(seed))
-    order = np.arange(len(X))
-    batch = np.empty_like(X, shape=(min(batch_size, len(X)), *model.input_shape))
-    good = model.snapshot()
-
-    with closing(open_reporter(progress, epochs, len(X))) as reporter:
-        for epoch in range(1, epochs + 1):
-            if shuffle:
-                order = generator.permutation(len(X))
-            started = time.perf_counter()
-            try:
-                loss, accuracy = _run_epoch(model, X, y, order, batch, optimizer, reporter)
-                seconds = time.perf_counter() - started
-                result = _judge(model, batch, validation)
-            except DivergedError as error:
-                model.set_state(good)
-                raise DivergedError(_advice(epoch, optimizer.learning_rate)) from error
-            history.loss.append(loss)
-            history.accuracy.append(accuracy)
-            history.seconds.append(seconds)
-            if result is not None:
-                history.val_loss.append(result.loss)
-                history.val_accuracy.append(result.accuracy)
-            good = model.snapshot()
-            model.training = _record(history) | settings
-            for callback in callbacks:
-                callback(model, history)
-            reporter.epoch(history)  # last: an epoch that was seen to end has been saved
-    return history
-
-
-def _run_epoch(
-    model: "CNN",
-    X: Images,
-    y: Labels,
-    order: NDArray[np.int64],
-    batch: Images,
-    optimizer: Optimizer,
-    reporter: Reporter,
-) -> tuple[float, float]:
-    """Take one step for each batch of `order`; return the mean loss and the accuracy."""
-    loss_sum, correct, seen = 0.0, 0, 0
-    for first in range(0, len(order), len(batch)):
-        rows = order[first : first + len(batch)]
-        # mode="clip" gathers straight into `out`; the default mode goes through a copy.
-        images = np.take(X, rows, axis=0, out=batch[: len(rows)], mode="clip")
-        with _Unbroken():
-            loss, hits = model.train_step(images, y[rows], optimizer)
-        loss_sum += loss * len(rows)
-        correct += hits
-        seen += len(rows)
-        reporter.batch(len(rows), loss_sum / seen, correct / seen)
-    return loss_sum / seen, correct / seen
-
-
-class _Unbroken:
-    """A block that Ctrl-C does not break: the signal is passed on when the block has ended.
-
-    A step updates one parameter after the other, and an exception between two of them would leave
-    a model that no training run ever has. Only the main thread gets signals.
-    """
-
-    def __enter__(self) -> None:
-        self._caught: tuple[int, FrameType | None] | None = None
-        self._handler: Any = None
-        if threading.current_thread() is threading.main_thread():
-            handler = signal.getsignal(signal.SIGINT)
-            if callable(handler):  # not where SIGINT is ignored, or handled outside Python
-                self._handler = handler
-                signal.signal(signal.SIGINT, self._catch)
-
-    def __exit__(self, *_: object) -> None:
-        if self._handler is not None:
-            signal.signal(signal.SIGINT, self._handler)
-            if self._caught is not None:
-                self._handler(*self._caught)
-
-    def _catch(self, number: int, frame: FrameType | None) -> None:
-        self._caught = number, frame
-
-
-def _judge(
-    model: "CNN", batch: Images, validation: tuple[Images, Labels] | None
-) -> Evaluation | None:
-    """Evaluate after an epoch. DivergedError where the weights or what they give is not finite."""
-    # What the last step left has met no batch yet, so the loss of the epoch cannot tell.
-    finite = all(np.isfinite(value).all() for value in model.state().values())
-    if not (finite and np.isfinite(model.infer(batch)).all()):
-        raise DivergedError("the epoch's last step: expected finite weights and logits")
-    if validation is None:
-        return None
-    X, y = validation
-    result = judge(model.infer(X), y)
-    if not math.isfinite(result.loss):
-        raise DivergedError(f"validation loss: expected a finite value, got {result.loss}")
-    return result
-
-
-def _advice(epoch: int, learning_rate: float) -> str:
-    kept = f"after epoch {epoch - 1}" if epoch > 1 else "before training"
-    return (
-        f"learning_rate: expected a rate at which the loss stays finite, got {learning_rate:g}, "
-        f"which diverged in epoch {epoch}; the model has its weights from {kept}; "
-        f"try a rate ten times lower or less: {min(learning_rate / 10, 0.001):g}"
+        model.class_names = dataset.class_names
+        model.preprocessing = replace(dataset.preprocessing, image_size=model.input_shape[:2])
+    trainer = Trainer(
+        model,
+        training,
+        validation,
+        epochs=epochs,
+        batch_size=batch_size,
+        optimizer=optimizer,
+        schedule=None if isinstance(schedule, Constant) else schedule,
+        seed=seed,
+        shuffle=bool(shuffle),
+        augment=augment,
+        label_smoothing=label_smoothing,
+        clip_norm=clip_norm,
+        average=average,
+        record={
+            "optimizer": optimizer.config(),
+            "schedule": schedule.config(),
+            "augment": None if augment is None else augment.to_dict(),
+            "batch_size": batch_size,
+            "shuffle": bool(shuffle),
+            "label_smoothing": label_smoothing,
+            "clip_norm": clip_norm,
+            "average": average,
+            "seed": seed,
+            "images": len(training),
+            "validation_images": len(validation) if validation else 0,
+        },
     )
+    with closing(open_reporter(progress, epochs, len(training))) as reporter:
+        return trainer.run(callbacks, reporter)
 
 
-def _record(history: History) -> dict[str, Any]:
-    """Return what the model's file says of the run so far."""
-    best = history.best_epoch
-    return {"epochs": history.epochs, "best_epoch": best, **history.metrics(best)}
+def _check_training(
+    model: "CNN",
+    X: ArrayLike,
+    y: ArrayLike,
+    augment: Augment | None,
+    weights: tuple[ClassWeight, ArrayLike | None],
+    class_names: Sequence[str] | None,
+) -> Data:
+    """Return images, labels and weights, checked."""
+    shape: Sequence[int] = model.input_shape
+    if augment is not None:
+        array = np.asarray(X)
+        if array.dtype != np.uint8:
+            raise TypeError(
+                f"X_train: expected uint8 images, as augment changes only such, got {array.dtype}"
+            )
+        if array.ndim == 4 and min(array.shape) > 0:
+            shape = (*array.shape[1:3], model.input_shape[2])  # augment makes them fit
+    images = check_images(X, shape, "X_train")
+    labels = check_classes(y, len(images), model.classes, "y_train")
+    class_weight, sample_weight = weights
+    if class_weight is None and sample_weight is None:
+        return Data(images, labels)
+    names = class_names or tuple(map(str, range(model.classes)))
+    of_images = check_class_weight(class_weight, labels, names)[labels]
+    if sample_weight is not None:
+        of_images = of_images * check_sample_weight(sample_weight, len(images))
+    return Data(images, labels, of_images)
 
 
 def _draw_seed() -> int:
@@ -240,10 +207,15 @@ def _unpack(
         return cast(ArrayLike, X), y, None
     if y is not None:
         raise TypeError("y_train: expected None, as the ImageDataset X_train brings its labels")
-    if len(dataset.class_names) != 2:
-        raise ValueError(f"X_train: expected two classes, got {', '.join(dataset.class_names)}")
+    if len(dataset.class_names) != model.classes:
+        raise ValueError(
+            f"X_train: expected {model.classes} classes, as fc_layers ends with "
+            f"{model.fc_layers[-1]}, got {len(dataset.class_names)}: "
+            f"{', '.join(dataset.class_names)}"
+        )
     _check_names("X_train", dataset, model.class_names)
-    if model.preprocessing not in (None, dataset.preprocessing):
+    own = replace(dataset.preprocessing, image_size=model.input_shape[:2])
+    if model.preprocessing not in (None, own):
         raise ValueError(
             f"X_train: expected images made by the model's {model.preprocessing}, "
             f"got {dataset.preprocessing}"

@@ -20,10 +20,9 @@ mod _kernels {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use super::block::conv_pool_backward;
     use super::augment::{augment, mix};
     #[pymodule_export]
-    use super::block::conv_pool_relu_backward;
+    use super::block::conv_pool_backward;
     #[pymodule_export]
     use super::forward::Forward;
     #[pymodule_export]
@@ -46,7 +45,9 @@ mod _kernels {
     #[pymodule_export]
     use super::steps::Step;
     #[pymodule_export]
-    use super::updates::{adam_update, momentum_update, sgd_update};
+    use super::updates::{
+        adam_update, average_update, lion_update, momentum_update, sgd_update, squared_norm,
+    };
     #[pymodule_export]
     use super::{get_num_threads, instruction_set, instruction_sets, set_num_threads};
 

@@ -1,8 +1,8 @@
 //! Activations, dropout and batch norm.
 
 use ferrocnn_kernels::activation::{self, Activation};
+use ferrocnn_kernels::batch_norm::{self as norm, BatchNorm, Moments};
 use ferrocnn_kernels::dropout;
-use ferrocnn_kernels::norm::{self, BatchNorm, Moments};
 use numpy::{PyArray1, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;

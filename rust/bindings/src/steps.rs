@@ -1,9 +1,9 @@
 //! The layers of [`crate::forward::Forward`], each with the arrays that it reads and writes.
 
 use ferrocnn_kernels::activation::Activation;
+use ferrocnn_kernels::batch_norm::{BatchNorm, Moments};
 use ferrocnn_kernels::conv::After;
 use ferrocnn_kernels::network::Layer;
-use ferrocnn_kernels::norm::{BatchNorm, Moments};
 use ferrocnn_kernels::{self as kernels};
 use numpy::{
     PyArray1, PyArray2, PyArray4, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray4,

@@ -13,7 +13,7 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use ferrocnn_kernels::conv::{conv_pool_relu, conv_pool_relu_backward};
 use ferrocnn_kernels::dense::{dense, dense_backward, dense_update};
-use ferrocnn_kernels::optimizer::Rule;
+use ferrocnn_kernels::optimizer::{Rate, Rule};
 use ferrocnn_kernels::{BlockGeometry, Padding};
 use ndarray::{Array1, Array2, Array4};
 
@@ -101,7 +101,7 @@ fn dense_sgd(bencher: Bencher<'_, '_>, (inputs, outputs): (usize, usize)) {
     let (x, grad) = (values((BATCH, inputs), 1), values((BATCH, outputs), 2));
     let mut weight = values((inputs, outputs), 3);
     bencher.counter(ItemsCount::new(2 * BATCH * inputs * outputs)).bench_local(|| {
-        let rule = Rule::Sgd { learning_rate: 1e-4 };
+        let rule = Rule::Sgd { rate: Rate::new(1e-4, 0.0) };
         dense_update(grad.view(), x.view(), weight.view_mut(), rule).unwrap();
     });
 }

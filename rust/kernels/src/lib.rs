@@ -14,6 +14,7 @@
 
 pub mod activation;
 pub mod augment;
+pub mod batch_norm;
 pub mod conv;
 pub mod dense;
 pub mod dropout;
@@ -22,7 +23,6 @@ mod geometry;
 pub mod loss;
 mod matmul;
 pub mod network;
-pub mod norm;
 pub mod optimizer;
 mod pixel;
 pub mod pool;
@@ -30,6 +30,7 @@ mod random;
 pub mod range;
 mod scratch;
 pub mod simd;
+pub mod squared_norm;
 mod sums;
 pub mod threads;
 mod view;

@@ -9,6 +9,7 @@
 //! A tile of `MR` rows by `NV` vectors is held in registers over the whole sum, so the terms of
 //! an element are added in the order of (r, k) whatever the tile and the lanes.
 
+use crate::optimizer::Rate;
 use crate::simd::{Kernel, Simd, dispatch, load, store};
 use crate::threads::TileMut;
 
@@ -36,8 +37,8 @@ pub(crate) enum Finish {
     Store,
     /// `out += sum`.
     Add,
-    /// `out -= rate * sum`, the product rounded before the difference.
-    Descend(f32),
+    /// `out -= rate * sum + decay * out`, every product rounded.
+    Descend(Rate),
 }
 
 /// A product to compute; see the module.
@@ -202,7 +203,9 @@ impl Product<'_> {
                         Finish::Add => simd.add(load::<S, PARTIAL>(simd, count, out), lanes),
                         Finish::Descend(rate) => {
                             let old = load::<S, PARTIAL>(simd, count, out);
-                            simd.sub(old, simd.mul(simd.splat(rate), lanes))
+                            let step = simd.mul(simd.splat(rate.step), lanes);
+                            let decay = simd.mul(simd.splat(rate.decay), old);
+                            simd.sub(old, simd.add(step, decay))
                         }
                     };
                     store::<S, PARTIAL>(simd, count, out, result);

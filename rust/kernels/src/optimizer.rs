@@ -1,34 +1,61 @@
 //! Updates of parameters, in place and in one pass.
 
 use crate::error::Result;
-use crate::simd::{Kernel, Simd, dispatch};
+use crate::simd::elementwise;
 use crate::threads::{ChunksMut, Parts, chunks, chunks_mut, for_each};
 use crate::view::check_length;
 
 /// Elements that one task takes.
 const BLOCK: usize = 1 << 14;
 
+/// How far a step goes, and how much of the weights it takes away.
+///
+/// Every rule ends with `w -= learning_rate * direction + learning_rate * weight_decay * w`, where
+/// the direction is its own: weight decay that is decoupled from the gradient (Loshchilov and
+/// Hutter 2019). The two terms are added first, so that decay too small to change the weight by
+/// itself is not lost. Without decay the bits are those of `w -= learning_rate * direction`.
+#[derive(Debug, Clone, Copy)]
+pub struct Rate {
+    pub(crate) step: f32,
+    pub(crate) decay: f32,
+}
+
+impl Rate {
+    /// `weight_decay` is 0 for parameters that are not to shrink.
+    pub fn new(learning_rate: f64, weight_decay: f64) -> Self {
+        Self { step: learning_rate as f32, decay: (learning_rate * weight_decay) as f32 }
+    }
+
+    #[inline(always)]
+    pub(crate) fn descend(self, w: &mut f32, direction: f32) {
+        *w -= self.step * direction + self.decay * *w;
+    }
+}
+
 /// A rule that moves parameters against their gradient, and its state, of the parameters' length.
 #[derive(Debug)]
 pub enum Rule<S> {
-    /// `w -= learning_rate * g`.
+    /// Along `g`.
     Sgd {
-        /// Step size.
-        learning_rate: f32,
+        /// Step size and decay.
+        rate: Rate,
     },
-    /// `velocity = momentum * velocity + g; w -= learning_rate * velocity` (Sutskever et al. 2013,
-    /// in the form that deep-learning libraries use).
+    /// `velocity = momentum * velocity + g`, then along the velocity (Sutskever et al. 2013, in the
+    /// form that deep-learning libraries use).
     Momentum {
-        /// Step size.
-        learning_rate: f32,
+        /// Step size and decay.
+        rate: Rate,
         /// Decay of the velocity.
         momentum: f32,
+        /// Along `g + momentum * velocity` instead: the velocity after the next step, were the
+        /// gradient the same.
+        nesterov: bool,
         /// Zero at first.
         velocity: S,
     },
     /// Kingma and Ba 2015, algorithm 1:
-    /// `m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2;`
-    /// `w -= learning_rate * m / (1 - b1^step) / (sqrt(v / (1 - b2^step)) + epsilon)`.
+    /// `m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2;` then along
+    /// `m / (1 - b1^step) / (sqrt(v / (1 - b2^step)) + epsilon)`.
     Adam {
         /// The constants of the step.
         constants: Adam,
@@ -37,12 +64,20 @@ pub enum Rule<S> {
         /// v, zero at first.
         second_moment: S,
     },
+    /// Chen et al. 2023, "Symbolic discovery of optimization algorithms": along
+    /// `sign(b1 m + (1 - b1) g)`, then `m = b2 m + (1 - b2) g`.
+    Lion {
+        /// The constants of the step.
+        constants: Lion,
+        /// m, zero at first.
+        moment: S,
+    },
 }
 
 /// The constants of one step of [`Rule::Adam`].
 #[derive(Debug, Clone, Copy)]
 pub struct Adam {
-    rate: f32,
+    rate: Rate,
     spread: f32,
     keep: (f32, f32),
     take: (f32, f32),
@@ -51,14 +86,39 @@ pub struct Adam {
 
 impl Adam {
     /// Those of step number `step`, counted from 1.
-    pub fn new(step: u64, learning_rate: f64, betas: (f64, f64), epsilon: f64) -> Self {
+    pub fn new(
+        step: u64,
+        (learning_rate, weight_decay): (f64, f64),
+        betas: (f64, f64),
+        epsilon: f64,
+    ) -> Self {
         let correction = |beta: f64| 1.0 - beta.powf(step as f64);
+        let Rate { decay, .. } = Rate::new(learning_rate, weight_decay);
         Self {
-            rate: (learning_rate / correction(betas.0)) as f32,
+            rate: Rate { step: (learning_rate / correction(betas.0)) as f32, decay },
             spread: (1.0 / correction(betas.1).sqrt()) as f32,
             keep: (betas.0 as f32, betas.1 as f32),
             take: ((1.0 - betas.0) as f32, (1.0 - betas.1) as f32),
             epsilon: epsilon as f32,
+        }
+    }
+}
+
+/// The constants of [`Rule::Lion`].
+#[derive(Debug, Clone, Copy)]
+pub struct Lion {
+    rate: Rate,
+    keep: (f32, f32),
+    take: (f32, f32),
+}
+
+impl Lion {
+    /// Those of every step at this rate.
+    pub fn new(rate: Rate, betas: (f64, f64)) -> Self {
+        Self {
+            rate,
+            keep: (betas.0 as f32, betas.1 as f32),
+            take: ((1.0 - betas.0) as f32, (1.0 - betas.1) as f32),
         }
     }
 }
@@ -73,21 +133,26 @@ impl<'a> Rule<&'a mut [f32]> {
                 check_length("first_moment", first_moment.len(), length)?;
                 check_length("second_moment", second_moment.len(), length)
             }
+            Rule::Lion { moment, .. } => check_length("moment", moment.len(), length),
         }
     }
 
     /// The rule for each piece of `size` parameters.
     pub(crate) fn chunks(self, size: usize) -> Rule<ChunksMut<'a, f32>> {
         match self {
-            Rule::Sgd { learning_rate } => Rule::Sgd { learning_rate },
-            Rule::Momentum { learning_rate, momentum, velocity } => {
-                Rule::Momentum { learning_rate, momentum, velocity: chunks_mut(velocity, size) }
+            Rule::Sgd { rate } => Rule::Sgd { rate },
+            Rule::Momentum { rate, momentum, nesterov, velocity } => {
+                let velocity = chunks_mut(velocity, size);
+                Rule::Momentum { rate, momentum, nesterov, velocity }
             }
             Rule::Adam { constants, first_moment, second_moment } => Rule::Adam {
                 constants,
                 first_moment: chunks_mut(first_moment, size),
                 second_moment: chunks_mut(second_moment, size),
             },
+            Rule::Lion { constants, moment } => {
+                Rule::Lion { constants, moment: chunks_mut(moment, size) }
+            }
         }
     }
 
@@ -95,34 +160,56 @@ impl<'a> Rule<&'a mut [f32]> {
     pub(crate) fn apply(self, parameter: &mut [f32], gradient: &[f32]) {
         let elements = parameter.iter_mut().zip(gradient);
         match self {
-            Rule::Sgd { learning_rate } => dispatch(Elementwise(
+            Rule::Sgd { rate } => elementwise(
                 #[inline(always)]
                 || {
                     for (w, &g) in elements {
-                        *w -= learning_rate * g;
+                        rate.descend(w, g);
                     }
                 },
-            )),
-            Rule::Momentum { learning_rate, momentum, velocity } => dispatch(Elementwise(
+            ),
+            Rule::Momentum { rate, momentum, nesterov: false, velocity } => elementwise(
                 #[inline(always)]
                 || {
                     for ((w, &g), v) in elements.zip(velocity) {
                         *v = momentum * *v + g;
-                        *w -= learning_rate * *v;
+                        rate.descend(w, *v);
                     }
                 },
-            )),
-            Rule::Adam { constants, first_moment, second_moment } => dispatch(Elementwise(
+            ),
+            Rule::Momentum { rate, momentum, nesterov: true, velocity } => elementwise(
+                #[inline(always)]
+                || {
+                    for ((w, &g), v) in elements.zip(velocity) {
+                        *v = momentum * *v + g;
+                        rate.descend(w, g + momentum * *v);
+                    }
+                },
+            ),
+            Rule::Adam { constants, first_moment, second_moment } => elementwise(
                 #[inline(always)]
                 || {
                     let Adam { rate, spread, keep, take, epsilon } = constants;
                     for (((w, &g), m), v) in elements.zip(first_moment).zip(second_moment) {
                         *m = keep.0 * *m + take.0 * g;
                         *v = keep.1 * *v + take.1 * (g * g);
-                        *w -= rate * *m / (v.sqrt() * spread + epsilon);
+                        *w -= rate.step * *m / (v.sqrt() * spread + epsilon) + rate.decay * *w;
                     }
                 },
-            )),
+            ),
+            Rule::Lion { constants, moment } => elementwise(
+                #[inline(always)]
+                || {
+                    let Lion { rate, keep, take } = constants;
+                    for ((w, &g), m) in elements.zip(moment) {
+                        let mean = keep.0 * *m + take.0 * g;
+                        *m = keep.1 * *m + take.1 * g;
+                        // `signum` makes something of zero.
+                        let sign = if mean == 0.0 { 0.0 } else { mean.signum() };
+                        rate.descend(w, sign);
+                    }
+                },
+            ),
         }
     }
 }
@@ -139,6 +226,7 @@ unsafe impl<'a> Parts for Rule<ChunksMut<'a, f32>> {
                 assert_eq!(first_moment.count(), second_moment.count());
                 first_moment.count()
             }
+            Rule::Lion { moment, .. } => moment.count(),
         }
     }
 
@@ -146,15 +234,19 @@ unsafe impl<'a> Parts for Rule<ChunksMut<'a, f32>> {
         // SAFETY: the caller's promise, handed on.
         unsafe {
             match *self {
-                Rule::Sgd { learning_rate } => Rule::Sgd { learning_rate },
-                Rule::Momentum { learning_rate, momentum, ref velocity } => {
-                    Rule::Momentum { learning_rate, momentum, velocity: velocity.part(index) }
+                Rule::Sgd { rate } => Rule::Sgd { rate },
+                Rule::Momentum { rate, momentum, nesterov, ref velocity } => {
+                    let velocity = velocity.part(index);
+                    Rule::Momentum { rate, momentum, nesterov, velocity }
                 }
                 Rule::Adam { constants, ref first_moment, ref second_moment } => Rule::Adam {
                     constants,
                     first_moment: first_moment.part(index),
                     second_moment: second_moment.part(index),
                 },
+                Rule::Lion { constants, ref moment } => {
+                    Rule::Lion { constants, moment: moment.part(index) }
+                }
             }
         }
     }
@@ -172,15 +264,23 @@ pub fn update(parameter: &mut [f32], gradient: &[f32], rule: Rule<&mut [f32]>) -
     Ok(())
 }
 
-/// A loop that the compiler vectorises by itself, compiled for each instruction set. Plain
-/// arithmetic is never fused by the compiler, so all sets give the same bits.
-struct Elementwise<F>(F);
-
-impl<F: FnOnce()> Kernel for Elementwise<F> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, _simd: S) {
-        (self.0)();
-    }
+/// One step of an exponential moving average: `average += (1 - decay) * (parameter - average)`.
+///
+/// # Errors
+/// Arrays of two lengths.
+pub fn average(average: &mut [f32], parameter: &[f32], decay: f64) -> Result<()> {
+    check_length("parameter", parameter.len(), average.len())?;
+    let take = (1.0 - decay) as f32;
+    let blocks = (chunks_mut(average, BLOCK), chunks(parameter, BLOCK));
+    for_each(blocks, |_, (average, parameter)| {
+        elementwise(
+            #[inline(always)]
+            || {
+                for (a, &p) in average.iter_mut().zip(parameter) {
+                    *a += take * (p - *a);
+                }
+            },
+        );
+    });
+    Ok(())
 }

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use common::values;
 use ferrocnn_kernels::conv::conv_pool_relu_backward;
-use ferrocnn_kernels::dense::{dense_backward, dense_update};
+use ferrocnn_kernels::dense::{dense_backward, dense_squared_norm, dense_update};
 use ferrocnn_kernels::network::{Images, Layer, forward};
-use ferrocnn_kernels::optimizer::{Adam, Rule, update};
+use ferrocnn_kernels::norm::squared_norm;
+use ferrocnn_kernels::optimizer::{Adam, Rate, Rule, average, update};
 use ferrocnn_kernels::range::finite_range;
 use ferrocnn_kernels::threads::set_threads;
 use ferrocnn_kernels::{BlockGeometry, Padding};
@@ -54,6 +55,7 @@ fn a_step_allocates_nothing_after_the_first() {
     let mut dweights = (Array4::zeros((3, 3, 3, 8)), Array4::zeros((3, 3, 8, 16)));
     let mut dbiases = (Array1::zeros(8), Array1::zeros(16), Array1::zeros(9));
     let (mut moments, mut free) = ((vec![0.0; 3600], vec![0.0; 3600]), values(216, 8));
+    let mut averaged = vec![0.0; 216];
 
     let mut counts = Vec::new();
     for _ in 0..3 {
@@ -110,15 +112,17 @@ fn a_step_allocates_nothing_after_the_first() {
 
         let gradient = dweights.0.as_slice().unwrap();
         assert!(finite_range(gradient).is_some());
-        let sgd = Rule::Sgd { learning_rate: 0.1 };
+        let sgd = Rule::Sgd { rate: Rate::new(0.1, 0.01) };
         update(free.as_slice_mut().unwrap(), gradient, sgd).unwrap();
         let adam = Rule::Adam {
-            constants: Adam::new(1, 1e-3, (0.9, 0.999), 1e-8),
+            constants: Adam::new(1, (1e-3, 0.01), (0.9, 0.999), 1e-8),
             first_moment: &mut moments.0[..],
             second_moment: &mut moments.1[..],
         };
         let flat = ys.1.view().into_shape_with_order((batch, 400)).unwrap();
+        assert!(dense_squared_norm(out.view(), flat).unwrap() + squared_norm(gradient) > 0.0);
         dense_update(out.view(), flat, weight.view_mut(), adam).unwrap();
+        average(&mut averaged, free.as_slice().unwrap(), 0.999).unwrap();
         counts.push(ALLOCATIONS.load(Relaxed) - before);
     }
     assert!(counts[0] > 0, "the count works");

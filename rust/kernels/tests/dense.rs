@@ -5,7 +5,7 @@ mod common;
 use common::{assert_close, rounding, values};
 use ferrocnn_kernels::dense::{dense, dense_backward, dense_update, dense_weight_gradient};
 use ferrocnn_kernels::network::{Images, Layer, forward};
-use ferrocnn_kernels::optimizer::{Adam, Rule, update};
+use ferrocnn_kernels::optimizer::{Adam, Lion, Rate, Rule, update};
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, s};
 use proptest::prelude::*;
 
@@ -83,7 +83,8 @@ proptest! {
 
     #[test]
     fn update_has_the_bits_of_gradient_and_update(
-        batch in 1..40usize, inputs in 1..300usize, outputs in 1..40usize, rule in 0..3usize, seed: u64,
+        batch in 0..40usize, inputs in 1..300usize, outputs in 1..40usize, rule in 0..5usize,
+        weight_decay in prop_oneof![Just(0.0), Just(0.3)], seed: u64,
     ) {
         // Rows that are zero for all images, as behind a ReLU.
         let mut x = values((batch, inputs), seed);
@@ -97,11 +98,15 @@ proptest! {
             let [mut weight, mut first, mut second] = start.clone();
             second.mapv_inplace(f32::abs);
             let (one, two) = (first.as_slice_mut().unwrap(), second.as_slice_mut().unwrap());
+            let rate = Rate::new(0.1, weight_decay);
             let rule = match rule {
-                0 => Rule::Sgd { learning_rate: 0.1 },
-                1 => Rule::Momentum { learning_rate: 0.1, momentum: 0.9, velocity: one },
+                0 => Rule::Sgd { rate },
+                1 | 2 => {
+                    Rule::Momentum { rate, momentum: 0.9, nesterov: rule == 2, velocity: one }
+                }
+                3 => Rule::Lion { constants: Lion::new(rate, (0.9, 0.99)), moment: one },
                 _ => Rule::Adam {
-                    constants: Adam::new(3, 0.1, (0.9, 0.999), 1e-8),
+                    constants: Adam::new(3, (0.1, weight_decay), (0.9, 0.999), 1e-8),
                     first_moment: one,
                     second_moment: two,
                 },

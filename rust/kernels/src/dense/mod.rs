@@ -91,6 +91,20 @@ pub fn dense_weight_gradient(
     Ok(())
 }
 
+/// The sum of the squares of the gradient of the weights, `x^T grad`, in float64 and in an order that
+/// depends on the shapes alone. The gradient is never stored as a whole.
+///
+/// # Errors
+/// Shapes that do not fit each other; no features.
+pub fn dense_squared_norm(grad: ArrayView2<f32>, x: ArrayView2<f32>) -> Result<f64> {
+    let (batch, inputs) = x.dim();
+    let outputs = grad.ncols();
+    check_features(inputs, outputs)?;
+    let x = slice("x", &x, &[batch, inputs])?;
+    let grad = slice("grad", &grad, &[batch, outputs])?;
+    Ok(weight_gradient::squared_norm(grad, x, (inputs, outputs)))
+}
+
 /// One step of `rule` on `weight` along its gradient `x^T grad`, which is never stored as a whole:
 /// the same bits as [`dense_weight_gradient`] and [`crate::optimizer::update`] one after the other.
 ///

@@ -3,9 +3,10 @@
 
 use super::transpose;
 use crate::matmul::{Finish, Left, Product, Start};
-use crate::optimizer::Rule;
+use crate::optimizer::{Rate, Rule};
 use crate::scratch;
 use crate::simd::{Kernel, Simd, dispatch};
+use crate::squared_norm::{in_groups, squares};
 use crate::threads::{TileMut, chunks_mut, for_each};
 
 /// Input features that one task takes.
@@ -27,13 +28,13 @@ pub(super) fn update(
     rule: Rule<&mut [f32]>,
 ) {
     let size = FEATURES * features.1;
+    let batch = x.len() / features.0;
     for_each((chunks_mut(weight, size), rule.chunks(size)), |block, (weight, rule)| match rule {
-        Rule::Sgd { learning_rate } if x.len() == features.0 => {
-            let x = &x[block * FEATURES..];
-            dispatch(SingleDescent { x, grad, learning_rate, weight });
+        Rule::Sgd { rate } if batch == 1 => {
+            dispatch(SingleDescent { x: &x[block * FEATURES..], grad, rate, weight });
         }
-        Rule::Sgd { learning_rate } => {
-            multiply(grad, x, features, block, Finish::Descend(learning_rate), weight);
+        Rule::Sgd { rate } if batch > 1 => {
+            multiply(grad, x, features, block, Finish::Descend(rate), weight);
         }
         rule => scratch::with(weight.len(), |gradient| {
             multiply(grad, x, features, block, Finish::Store, gradient);
@@ -42,7 +43,23 @@ pub(super) fn update(
     });
 }
 
-/// The gradient of the block of features number `block`, stored in `out` or descended by it.
+/// The sum of the squares of `x^T grad`.
+pub(super) fn squared_norm(grad: &[f32], x: &[f32], features: (usize, usize)) -> f64 {
+    let (inputs, outputs) = features;
+    in_groups(inputs.div_ceil(FEATURES), 1, |blocks| {
+        let square = |block| {
+            let size = FEATURES.min(inputs - block * FEATURES) * outputs;
+            scratch::with(size, |gradient| {
+                multiply(grad, x, features, block, Finish::Store, gradient);
+                squares(gradient)
+            })
+        };
+        blocks.map(square).sum()
+    })
+}
+
+/// The gradient of the block of features number `block`, stored in `out` or descended by it; for no
+/// images it can only be stored.
 fn multiply(
     grad: &[f32],
     x: &[f32],
@@ -53,10 +70,7 @@ fn multiply(
 ) {
     let (batch, first, count) = (x.len() / inputs, block * FEATURES, out.len() / outputs);
     if batch == 0 {
-        if let Finish::Store = finish {
-            out.fill(0.0);
-        }
-        return;
+        return out.fill(0.0);
     }
     // A column of x lies in steps of a power of two, which all fall into one cache set: transposed
     // first, it is contiguous.
@@ -77,11 +91,11 @@ fn multiply(
 }
 
 /// Gradient descent on the weights of some inputs of a single image. Those of zero inputs have no
-/// gradient and are not touched: the time of the others is that of reading and writing them.
+/// gradient and, without decay, are not touched: the time of the others is that of reading and writing them.
 struct SingleDescent<'a> {
     x: &'a [f32],
     grad: &'a [f32],
-    learning_rate: f32,
+    rate: Rate,
     weight: &'a mut [f32],
 }
 
@@ -91,10 +105,10 @@ impl Kernel for SingleDescent<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, _simd: S) {
         for (&x, weight) in self.x.iter().zip(self.weight.chunks_exact_mut(self.grad.len())) {
-            if x != 0.0 {
+            if x != 0.0 || self.rate.decay != 0.0 {
                 for (w, &g) in weight.iter_mut().zip(self.grad) {
                     // The sum of one product that starts at 0, as `Product` makes it.
-                    *w -= self.learning_rate * (x * g + 0.0);
+                    self.rate.descend(w, x * g + 0.0);
                 }
             }
         }

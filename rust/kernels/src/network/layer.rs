@@ -1,11 +1,11 @@
 //! The layers of a network, and the lengths that their slices must have.
 
 use crate::activation::Activation;
+use crate::batch_norm::{BatchNorm, Moments};
 use crate::conv::After;
 use crate::dense;
 use crate::error::Result;
 use crate::geometry::{BlockGeometry, ConvGeometry, PoolGeometry};
-use crate::norm::{BatchNorm, Moments};
 use crate::pool;
 use crate::view::check_length;
 
@@ -53,7 +53,7 @@ pub enum Layer<'a> {
         /// (images, height, width, channels).
         out: &'a mut [f32],
     },
-    /// [`crate::norm::batch_norm`].
+    /// [`crate::batch_norm::batch_norm`].
     BatchNorm {
         /// Of the layer.
         norm: BatchNorm<'a>,
@@ -64,7 +64,7 @@ pub enum Layer<'a> {
         /// As the input.
         out: &'a mut [f32],
     },
-    /// [`crate::norm::batch_norm_inference`].
+    /// [`crate::batch_norm::batch_norm_inference`].
     BatchNormInference {
         /// Of the layer.
         norm: BatchNorm<'a>,

@@ -5,11 +5,11 @@ mod layer;
 pub use layer::Layer;
 
 use crate::activation;
+use crate::batch_norm::{self, Moments};
 use crate::conv;
 use crate::dense;
 use crate::dropout::dropout;
 use crate::error::{KernelError, Result};
-use crate::norm::{self, Moments};
 use crate::pixel::Pixel;
 use crate::pool;
 
@@ -65,11 +65,11 @@ fn run<'a>(layer: &'a mut Layer, count: usize, x: &[f32]) -> Result<&'a [f32]> {
         }
         Layer::BatchNorm { norm, image, moments, out } => {
             let moments = Moments { mean: &mut *moments.mean, variance: &mut *moments.variance };
-            norm::batch_norm(*norm, *image, x, moments, &mut out[..size])?;
+            batch_norm::batch_norm(*norm, *image, x, moments, &mut out[..size])?;
         }
         Layer::BatchNormInference { norm, image, moments, out } => {
             let moments = Moments { mean: moments.mean, variance: moments.variance };
-            norm::batch_norm_inference(*norm, *image, x, moments, &mut out[..size])?;
+            batch_norm::batch_norm_inference(*norm, *image, x, moments, &mut out[..size])?;
         }
         Layer::Activation { kind, out, .. } => {
             activation::activation(*kind, x, &mut out[..size])?;
