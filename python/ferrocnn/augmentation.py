@@ -29,14 +29,15 @@ _GAP = 4  # pixels between examples
 
 @dataclass(frozen=True, kw_only=True)
 class Augment:
-    """Which random changes images go through, in the order of the fields but for `crop`: first.
+    """Which random changes images go through.
 
-    Borders are filled by reflection. Without `crop`, images of another size than the output are
-    resized as a whole; resizing is bilinear, and averages where it shrinks.
+    Crop, flip, shift, rotation, brightness, contrast, saturation and cutout, in this order; mixup
+    comes last. Borders reflect. Without `crop`, images of another size than the output are resized
+    as a whole; resizing is bilinear, and averages where it shrinks.
 
     Attributes:
         flip: whether every second image is mirrored, left and right exchanged.
-        shift: the most pixels that an image moves, up or down and left or right.
+        shift: the most pixels of the output that an image moves, up or down and left or right.
         crop: the smallest share of the area that a random crop keeps, above 0 and up to 1; the
             crop is resized to the output. Its aspect ratio is 3/4 to 4/3 times the image's
             (Szegedy et al. 2015, "Going deeper with convolutions"). 1 keeps the whole image.

@@ -6,6 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use common::values;
+use ferrocnn_kernels::augment::{Plan, augment, mix};
 use ferrocnn_kernels::conv::conv_pool_relu_backward;
 use ferrocnn_kernels::dense::{dense_backward, dense_squared_norm, dense_update};
 use ferrocnn_kernels::network::{Images, Layer, forward};
@@ -57,9 +58,25 @@ fn a_step_allocates_nothing_after_the_first() {
     let (mut moments, mut free) = ((vec![0.0; 3600], vec![0.0; 3600]), values(216, 8));
     let mut averaged = vec![0.0; 216];
 
+    let plan = Plan {
+        crop: 0.5,
+        flip: true,
+        shift: 2,
+        rotate: 10.0,
+        brightness: 0.1,
+        contrast: 0.1,
+        saturation: 0.1,
+        cutout: 3,
+    };
+    let pictures = Array4::zeros((batch, 25, 24, 3));
+    let mut augmented = Array4::zeros((batch, 20, 20, 3));
+    let partners: Vec<i64> = (0..batch as i64).rev().collect();
+
     let mut counts = Vec::new();
     for _ in 0..3 {
         let before = ALLOCATIONS.load(Relaxed);
+        augment(&plan, pictures.view(), 1, augmented.view_mut()).unwrap();
+        mix(augmented.view_mut(), &partners, &[0.3; 10]).unwrap();
         let mut layers = [
             Layer::Block {
                 geometry: &first,

@@ -1,5 +1,7 @@
 //! Rotation about the centre, with the flip and the shift in the same bilinear pass.
 
+use wide::f32x4;
+
 use super::positions::{Move, period};
 use super::{Shape, byte};
 use crate::scratch;
@@ -70,19 +72,19 @@ fn mean(
         let at = corners.map(|corner| lanes(&pixels[corner + group..]));
         let above = mix(at[0], at[1], beside);
         let under = mix(at[2], at[3], beside);
-        result[group..][..LANES].copy_from_slice(&mix(above, under, below));
+        result[group..][..LANES].copy_from_slice(mix(above, under, below).as_array());
     }
 }
 
 #[inline(always)]
-fn lanes(floats: &[f32]) -> [f32; LANES] {
-    std::array::from_fn(|lane| floats[lane])
+fn lanes(floats: &[f32]) -> f32x4 {
+    f32x4::new(std::array::from_fn(|lane| floats[lane]))
 }
 
 /// From `a` to `b` as `share` goes from 0 to 1.
 #[inline(always)]
-fn mix(a: [f32; LANES], b: [f32; LANES], share: f32) -> [f32; LANES] {
-    std::array::from_fn(|lane| a[lane] + share * (b[lane] - a[lane]))
+fn mix(a: f32x4, b: f32x4, share: f32) -> f32x4 {
+    a + f32x4::splat(share) * (b - a)
 }
 
 /// One axis of the image, which reflects at its ends.
