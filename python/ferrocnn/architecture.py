@@ -256,7 +256,7 @@ def _block(value: object) -> Block:
         unknown = sorted(set(value) - set(known))
         if unknown or "filters" not in value:
             raise ValueError(
-                f"conv_filters: expected filters and others of {', '.join(known)}, got {dict(value)}"
+                f"conv_filters: expected filters and some of {', '.join(known)}, got {dict(value)}"
             )
         return Conv(**value)
     pair = _integers("conv_filters", value)

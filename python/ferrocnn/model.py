@@ -267,7 +267,8 @@ class CNN:
 
         For training loops: X must be as `check_images` returns it. targets: (n, units), as the
         loss makes them of labels; weights: (n,), of the images. key: below 2^64; dropout draws by
-        it. clip_norm: the largest norm of all gradients together. Where the loss or a gradient is not finite, DivergedError, and no change.
+        it. clip_norm: the largest norm of all gradients together. Where the loss or a gradient is
+        not finite, DivergedError, and no change.
         """
         with self._turn:
             try:

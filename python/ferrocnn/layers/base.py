@@ -95,10 +95,10 @@ class Layer(ABC):
         The output goes to an array of this layer.
         """
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: B027 - most layers have nothing to do
         """Bring up to date what the steps of inference read besides parameters and statistics."""
 
-    def count(self) -> None:
+    def count(self) -> None:  # noqa: B027 - as above
         """Take the last training batch into the statistics."""
 
     def remember(self, x: NDArray[Any]) -> Floats:
