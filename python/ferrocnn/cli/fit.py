@@ -33,7 +33,7 @@ def fit(
     Raises Interrupted (Ctrl-C), Failure (diverged) and what `train` raises.
     """
     import ferrocnn
-    from ferrocnn.history import SaveBest
+    from ferrocnn.callbacks import SaveBest
     from ferrocnn.training import train
 
     height, width = training.preprocessing.image_size
