@@ -28,6 +28,7 @@ __all__ = [
     "batch_norm_backward",
     "conv2d",
     "conv2d_backward",
+    "conv_backward",
     "conv_pool_backward",
     "dense",
     "dense_backward",
@@ -160,6 +161,15 @@ def conv2d(
     out: _Floats,
 ) -> None: ...
 def conv2d_backward(
+    geometry: ConvGeometry,
+    grad: _Floats,
+    x: NDArray[Any],
+    weight: _Floats,
+    dx: _Floats | None,
+    dweight: _Floats,
+    dbias: _Floats,
+) -> None: ...
+def conv_backward(
     geometry: ConvGeometry,
     grad: _Floats,
     x: NDArray[Any],

@@ -137,7 +137,7 @@ class Conv2d(_Convolution):
     def backward(self, grad: Floats, *, need_dx: bool) -> Floats | None:
         """See `Layer.backward`. grad: (n, *output_shape); dx: (n, *input_shape)."""
         dx = self._dx(len(grad), need_dx)
-        _kernels.conv2d_backward(
+        _kernels.conv_backward(
             self._geometry, grad, self._x, self.weight, dx, self.dweight, self.dbias
         )
         return dx

@@ -22,7 +22,7 @@ mod _kernels {
     #[pymodule_export]
     use super::augment::{augment, mix};
     #[pymodule_export]
-    use super::block::conv_pool_backward;
+    use super::block::{conv_backward, conv_pool_backward};
     #[pymodule_export]
     use super::forward::Forward;
     #[pymodule_export]

@@ -33,6 +33,7 @@ pub mod simd;
 pub mod squared_norm;
 mod sums;
 pub mod threads;
+mod transpose;
 mod view;
 
 pub use error::{KernelError, Result};

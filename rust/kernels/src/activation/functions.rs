@@ -120,7 +120,7 @@ fn clamp(x: f32, limit: f32) -> f32 {
     if x > limit { limit } else { x }
 }
 
-/// `exp(-x)` for x of 0 and more, within 2 units in the last place; 1 for x below 0, 0 from 87 on.
+/// `exp(-x)` for x of 0 and more, within 2 units in the last place; 1 for x below 0.
 ///
 /// With n the whole number nearest to -x / ln 2, it is 2^n times the exponential of the rest, at
 /// most ln 2 / 2, whose Taylor series needs seven terms.
@@ -131,8 +131,10 @@ fn decay(x: f32) -> f32 {
     // ln 2 in two parts, the first so short that n times it is exact.
     const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
+    // The result is 0 from here on.
+    const LEAST: f32 = -104.0;
     let negative = -(if x < 0.0 { 0.0 } else { x });
-    let z = if negative < -87.0 { -87.0 } else { negative };
+    let z = if negative < LEAST { LEAST } else { negative };
     let rounded = z * std::f32::consts::LOG2_E + ROUND;
     let n = rounded - ROUND;
     let r = z - n * LN_2_HIGH - n * LN_2_LOW;
@@ -140,6 +142,9 @@ fn decay(x: f32) -> f32 {
         + r * (1.0
             + r * (0.5
                 + r * (1.0 / 6.0 + r * (1.0 / 24.0 + r * (1.0 / 120.0 + r * (1.0 / 720.0))))));
-    let power = f32::from_bits((rounded.to_bits() << 23).wrapping_add(1.0f32.to_bits()));
-    if negative < -87.0 { 0.0 } else { series * power }
+    // 2^n in two factors: the least are below the normal numbers.
+    let n = rounded.to_bits().wrapping_sub(ROUND.to_bits()) as i32;
+    let half = n >> 1;
+    let power = |n: i32| f32::from_bits((n.wrapping_add(127) as u32) << 23);
+    series * power(half) * power(n - half)
 }

@@ -1,19 +1,18 @@
-//! How the block forward deals the pooled rows of a batch out to the threads.
+//! How a convolution forward deals the output rows of a batch out to the threads.
 
-use crate::geometry::PoolGeometry;
 use crate::threads::{self, ChunksMut, bands_mut};
 
-/// The cut of a batch into bands: some pooled rows of one image, or some whole images.
+/// The cut of a batch into bands: some output rows of one image, or some whole images.
 pub(super) struct Bands {
     height: usize,
-    /// Elements of a pooled row.
+    /// Elements of an output row.
     row: usize,
     batch: usize,
     images: usize,
     rows: usize,
 }
 
-/// What one turn works on: `rows` pooled rows from `top` on, in each of `images` images from
+/// What one turn works on: `rows` output rows from `top` on, in each of `images` images from
 /// `image` on.
 pub(super) struct Band {
     pub image: usize,
@@ -23,10 +22,14 @@ pub(super) struct Band {
 }
 
 impl Bands {
-    /// Bands of about `rows` pooled rows, a multiple of `step`; smaller where the images are too few
+    /// Bands of about `rows` output rows, a multiple of `step`; smaller where the images are too few
     /// for the threads.
-    pub fn new(pool: &PoolGeometry, batch: usize, rows: usize, step: usize) -> Self {
-        let [height, width, channels] = pool.output_shape();
+    pub fn new(
+        [height, width, channels]: [usize; 3],
+        batch: usize,
+        rows: usize,
+        step: usize,
+    ) -> Self {
         let threads = threads::threads().unwrap_or(1);
         let images = (rows / height).clamp(1, batch.div_ceil(threads).max(1));
         let share = height.div_ceil(threads.div_ceil(batch.max(1))).next_multiple_of(step);

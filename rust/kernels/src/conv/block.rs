@@ -51,7 +51,7 @@ pub(crate) fn forward<T: Pixel>(
     out: &mut [f32],
     winners: &mut [u8],
 ) {
-    if winograd::suits(geometry) {
+    if winograd::suits(&geometry.conv) {
         winograd::conv_pool(geometry, x, weight, bias, after, out, winners);
     } else {
         direct::conv_pool(geometry, x, weight, bias, after, out, winners);
@@ -88,6 +88,12 @@ pub fn conv_pool_backward<T: Pixel>(
         None => None,
     };
 
+    if winograd::serves(conv, true) {
+        let grad = winograd::Grad::Pooled(grad, winners);
+        let shape = pool.output_shape();
+        winograd::backward(&winograd::Layer { conv, grad, shape, x, weight }, dx, dweight, dbias);
+        return Ok(());
+    }
     let pooled = Pooled { geometry, grad, winners };
     weight_gradient::overwrite(pooled, x, dweight, dbias);
     if let Some(dx) = dx {

@@ -29,7 +29,7 @@ pub(super) fn conv_pool<T: Pixel>(
 ) {
     let BlockGeometry { conv, pool } = geometry;
     let input = image_size(conv.input_shape());
-    let bands = Bands::new(pool, x.len() / input, ROWS, 1);
+    let bands = Bands::new(pool.output_shape(), x.len() / input, ROWS, 1);
     for_each((bands.cut(out), bands.cut(winners)), |index, (out, winners)| {
         let band = bands.band(index);
         let images = x[band.image * input..].chunks_exact(input);

@@ -49,7 +49,7 @@ pub fn conv2d<T: Pixel>(
 }
 
 /// [`conv2d`] on slices of the shapes of the geometry.
-pub(crate) fn forward<T: Pixel>(
+pub(super) fn forward<T: Pixel>(
     g: &ConvGeometry,
     x: &[T],
     weight: &[f32],

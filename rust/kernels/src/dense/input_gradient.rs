@@ -6,11 +6,11 @@
 
 use wide::f32x4;
 
-use super::transpose;
 use crate::matmul::{Finish, Left, Product, Start};
 use crate::scratch;
 use crate::simd::{Kernel, Simd, dispatch};
 use crate::threads::{TileMut, for_each, tiles_mut};
+use crate::transpose::transpose;
 
 /// Input features that one task takes.
 const FEATURES: usize = 128;

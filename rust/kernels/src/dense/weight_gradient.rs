@@ -1,13 +1,13 @@
 //! `dweight = x^T grad`, a block of input features at a time: stored, or used at once for the update
 //! of that block, so that the gradient of the largest matrix of a network is never in memory.
 
-use super::transpose;
 use crate::matmul::{Finish, Left, Product, Start};
 use crate::optimizer::{Rate, Rule};
 use crate::scratch;
 use crate::simd::{Kernel, Simd, dispatch};
 use crate::squared_norm::{in_groups, squares};
 use crate::threads::{TileMut, chunks_mut, for_each};
+use crate::transpose::transpose;
 
 /// Input features that one task takes.
 const FEATURES: usize = 128;

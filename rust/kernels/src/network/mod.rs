@@ -96,7 +96,7 @@ fn convolve<'a, T: Pixel>(layer: &'a mut Layer, count: usize, x: &[T]) -> &'a [f
         }
         Layer::Conv { geometry, weight, bias, out } => {
             let out = &mut out[..size];
-            conv::conv2d_forward(geometry, x, weight, Some(bias), out);
+            conv::conv_forward(geometry, x, weight, bias, out);
             out
         }
         _ => &[],

@@ -2,15 +2,16 @@
 
 use super::transforms::transform_filter;
 use super::{GAP, INPUTS, panel_width};
-use crate::geometry::BlockGeometry;
 use crate::simd::{Kernel, Simd, load_up_to};
 
 /// The transformed filters of one panel: (plane, in_channel, channel of the panel), zeros behind
 /// the last channel.
 pub(super) struct Filters<'a> {
-    pub geometry: &'a BlockGeometry,
+    /// Input and output channels.
+    pub channels: (usize, usize),
     /// The first channel of the panel.
     pub first: usize,
+    /// (3, 3, in_channels, out_channels).
     pub weight: &'a [f32],
     pub filters: &'a mut [f32],
 }
@@ -20,15 +21,15 @@ impl Kernel for Filters<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let conv = &self.geometry.conv;
-        let (width, padded) = panel_width(conv.out_channels, self.first);
-        let plane = conv.in_channels * padded + GAP;
-        for c in 0..conv.in_channels {
+        let (in_channels, out_channels) = self.channels;
+        let (width, padded) = panel_width(out_channels, self.first);
+        let plane = in_channels * padded + GAP;
+        for c in 0..in_channels {
             for v in (0..padded).step_by(S::LANES) {
                 let count = width.saturating_sub(v).min(S::LANES);
                 let mut rows = [[simd.splat(0.0); 3]; 3];
                 for (position, lanes) in rows.as_flattened_mut().iter_mut().enumerate() {
-                    let at = (position * conv.in_channels + c) * conv.out_channels;
+                    let at = (position * in_channels + c) * out_channels;
                     let from = &self.weight[at..][self.first..][v.min(width)..][..count];
                     // SAFETY: the slice holds `count` floats.
                     *lanes = unsafe { load_up_to(simd, count, from.as_ptr()) };

@@ -1,16 +1,15 @@
 //! The working memory of a band.
 
-use super::{GAP, INPUTS, OUTPUTS, PANEL, PLANES, POOLED};
+use super::forward::Frame;
+use super::inputs::{columns_size, padded_size};
+use super::{GAP, PANEL, PLANES};
 use crate::conv::bands::Bands;
-use crate::geometry::BlockGeometry;
 
 /// Floats of each array that a band works with.
 #[derive(Clone, Copy)]
 pub(super) struct Sizes {
     /// The transformed filters of a panel.
     pub panel: usize,
-    /// A row of the padded band.
-    pub row: usize,
     pub padded: usize,
     pub columns: usize,
     pub inputs: usize,
@@ -29,17 +28,16 @@ pub(super) struct Memory<'a> {
 }
 
 impl Sizes {
-    pub fn new(geometry: &BlockGeometry, columns: usize, bands: &Bands) -> Self {
-        let channels = geometry.conv.in_channels;
-        let row = (OUTPUTS * columns + INPUTS - OUTPUTS) * channels;
+    pub fn new(frame: &Frame, bands: &Bands) -> Self {
+        let Frame { conv, side, columns, .. } = *frame;
+        let channels = conv.in_channels;
         let (images, rows) = bands.largest();
-        let tile_rows = rows.div_ceil(POOLED);
-        let tiles = images * tile_rows * columns;
+        let grid = (rows.div_ceil(side), columns);
+        let tiles = images * grid.0 * grid.1;
         Self {
-            panel: PLANES * (channels * PANEL + GAP),
-            row,
-            padded: ((OUTPUTS * tile_rows + INPUTS - OUTPUTS) * row + GAP).next_multiple_of(GAP),
-            columns: INPUTS * row.next_multiple_of(GAP),
+            panel: panel_size(channels),
+            padded: padded_size(conv, grid),
+            columns: columns_size(conv, columns),
             inputs: PLANES * (tiles * channels + GAP),
             products: PLANES * (tiles * PANEL + GAP),
         }
@@ -55,4 +53,9 @@ impl Sizes {
         let (inputs, products) = rest.split_at_mut(self.inputs);
         Memory { padded, columns, inputs, products }
     }
+}
+
+/// Floats of the transformed filters of a panel over so many input channels.
+pub(super) fn panel_size(channels: usize) -> usize {
+    PLANES * (channels * PANEL + GAP)
 }

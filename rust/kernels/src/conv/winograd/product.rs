@@ -1,21 +1,45 @@
 //! The matrix products of the planes.
 
+use super::{GAP, PLANES};
 use crate::simd::Simd;
+
+/// Fills `products`, (plane, tile, channel of the panel), from `inputs`, (plane, tile, depth), and
+/// the `filters` of a panel, (plane, depth, channel). The sizes are (tiles, depth, width).
+#[inline(always)]
+pub(super) fn multiply<S: Simd>(
+    simd: S,
+    (tiles, depth, width): (usize, usize, usize),
+    inputs: &[f32],
+    filters: &[f32],
+    products: &mut [f32],
+) {
+    for plane in 0..PLANES {
+        let inputs = &inputs[plane * (tiles * depth + GAP)..][..tiles * depth];
+        let filters = &filters[plane * (depth * width + GAP)..][..depth * width];
+        let products = &mut products[plane * (tiles * width + GAP)..][..tiles * width];
+        let product = Plane { depth, width, inputs, filters, products };
+        match S::LANES {
+            16 => product.cover::<S, 8>(simd),
+            8 => product.cover::<S, 6>(simd),
+            _ => product.cover::<S, 4>(simd),
+        }
+    }
+}
 
 /// The product of one plane: `products[t][f]` is the sum over c of
 /// `inputs[t][c] * filters[c][f]`, f below `width`.
-pub(super) struct Plane<'a> {
-    pub depth: usize,
-    pub width: usize,
-    pub inputs: &'a [f32],
-    pub filters: &'a [f32],
-    pub products: &'a mut [f32],
+struct Plane<'a> {
+    depth: usize,
+    width: usize,
+    inputs: &'a [f32],
+    filters: &'a [f32],
+    products: &'a mut [f32],
 }
 
 impl Plane<'_> {
     /// Cuts the product into pieces of `TILES` tiles by two vectors, and smaller ones at the edges.
     #[inline(always)]
-    pub fn cover<S: Simd, const TILES: usize>(mut self, simd: S) {
+    fn cover<S: Simd, const TILES: usize>(mut self, simd: S) {
         let mut f = 0;
         while f < self.width {
             if self.width - f >= 2 * S::LANES {

@@ -10,6 +10,9 @@ const A: f32 = 0.625;
 const B: f32 = 1.5;
 const AA: f32 = A * A;
 const BB: f32 = B * B;
+/// What the filters are scaled with at A and -A, at B and -B.
+const NEAR: f32 = 0.5 / (AA * (AA - BB));
+const FAR: f32 = 0.5 / (BB * (BB - AA));
 
 /// `factor * value + sum`.
 #[inline(always)]
@@ -20,8 +23,6 @@ fn plus<S: Simd>(simd: S, factor: f32, value: S::F32, sum: S::F32) -> S::F32 {
 /// `G g`: the transform of a filter's three values along one axis.
 #[inline(always)]
 pub(super) fn transform_filter<S: Simd>(simd: S, g: [S::F32; 3]) -> [S::F32; INPUTS] {
-    const NEAR: f32 = 0.5 / (AA * (AA - BB));
-    const FAR: f32 = 0.5 / (BB * (BB - AA));
     let zero = simd.splat(0.0);
     let near = plus(simd, NEAR, g[0], plus(simd, NEAR * AA, g[2], zero));
     let far = plus(simd, FAR, g[0], plus(simd, FAR * BB, g[2], zero));
@@ -112,16 +113,87 @@ pub(super) unsafe fn transform_six<S: Simd, const PARTIAL: bool>(
     }
 }
 
-/// The two by two pooled outputs of a tile, without bias, and their winners.
+/// `A y`: four output gradients along one axis, in the other basis.
+#[inline(always)]
+pub(super) fn transform_grad<S: Simd>(simd: S, y: [S::F32; OUTPUTS]) -> [S::F32; INPUTS] {
+    let zero = simd.splat(0.0);
+    let near_even = plus(simd, AA, y[2], y[0]);
+    let near_odd = plus(simd, A * AA, y[3], plus(simd, A, y[1], zero));
+    let far_even = plus(simd, BB, y[2], y[0]);
+    let far_odd = plus(simd, B * BB, y[3], plus(simd, B, y[1], zero));
+    [
+        y[0],
+        simd.add(near_even, near_odd),
+        simd.sub(near_even, near_odd),
+        simd.add(far_even, far_odd),
+        simd.sub(far_even, far_odd),
+        y[3],
+    ]
+}
+
+/// `B m`: what six places give to the gradients of six inputs along one axis.
+#[inline(always)]
+pub(super) fn transform_input_grad<S: Simd>(simd: S, m: [S::F32; INPUTS]) -> [S::F32; INPUTS] {
+    let zero = simd.splat(0.0);
+    let (near_even, near_odd) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
+    let (far_even, far_odd) = (simd.add(m[3], m[4]), simd.sub(m[3], m[4]));
+    let evens = plus(simd, -AA, far_even, plus(simd, -BB, near_even, zero));
+    let odds = plus(simd, B, far_odd, plus(simd, A, near_odd, zero));
+    let crossed = plus(simd, -B * AA, far_odd, plus(simd, -A * BB, near_odd, zero));
+    [
+        plus(simd, AA * BB, m[0], zero),
+        plus(simd, AA * BB, m[5], crossed),
+        plus(simd, -(AA + BB), m[0], evens),
+        plus(simd, -(AA + BB), m[5], odds),
+        simd.add(m[0], simd.add(near_even, far_even)),
+        m[5],
+    ]
+}
+
+/// `G^T m`: what six places give to the gradient of a filter's three values along one axis.
+#[inline(always)]
+pub(super) fn transform_filter_grad<S: Simd>(simd: S, m: [S::F32; INPUTS]) -> [S::F32; 3] {
+    let zero = simd.splat(0.0);
+    let (near_even, near_odd) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
+    let (far_even, far_odd) = (simd.add(m[3], m[4]), simd.sub(m[3], m[4]));
+    let evens = plus(simd, FAR, far_even, plus(simd, NEAR, near_even, zero));
+    let squares = plus(simd, FAR * BB, far_even, plus(simd, NEAR * AA, near_even, m[5]));
+    [
+        plus(simd, 1.0 / (AA * BB), m[0], evens),
+        plus(simd, FAR * B, far_odd, plus(simd, NEAR * A, near_odd, zero)),
+        squares,
+    ]
+}
+
+/// The four by four outputs of a tile, without bias.
 ///
 /// # Safety
 /// `LANES` floats must be readable at 36 places `plane` apart.
 #[inline(always)]
-pub(super) unsafe fn pool_tile<S: Simd>(
+pub(super) unsafe fn output_tile<S: Simd>(
     simd: S,
     products: *const f32,
     plane: usize,
-) -> [[(S::F32, S::Index); POOLED]; POOLED] {
+) -> [[S::F32; OUTPUTS]; OUTPUTS] {
+    // SAFETY: the caller's promise.
+    let columns = unsafe { output_columns(simd, products, plane) };
+    let mut outputs = [[simd.splat(0.0); OUTPUTS]; OUTPUTS];
+    for (y, row) in outputs.iter_mut().enumerate() {
+        *row = output_row(simd, &columns, y);
+    }
+    outputs
+}
+
+/// The vertical transforms of a tile's products.
+///
+/// # Safety
+/// As for [`output_tile`].
+#[inline(always)]
+unsafe fn output_columns<S: Simd>(
+    simd: S,
+    products: *const f32,
+    plane: usize,
+) -> [[S::F32; OUTPUTS]; INPUTS] {
     let zero = simd.splat(0.0);
     let mut columns = [[zero; OUTPUTS]; INPUTS];
     for (j, column) in columns.iter_mut().enumerate() {
@@ -132,16 +204,39 @@ pub(super) unsafe fn pool_tile<S: Simd>(
         }
         *column = transform_output(simd, m);
     }
-    let mut pooled = [[(zero, simd.zero_index()); POOLED]; POOLED];
+    columns
+}
+
+/// Row `y` of the outputs.
+#[inline(always)]
+fn output_row<S: Simd>(
+    simd: S,
+    columns: &[[S::F32; OUTPUTS]; INPUTS],
+    y: usize,
+) -> [S::F32; OUTPUTS] {
+    let mut m = [simd.splat(0.0); INPUTS];
+    for (lanes, column) in m.iter_mut().zip(columns) {
+        *lanes = column[y];
+    }
+    transform_output(simd, m)
+}
+
+/// The two by two pooled outputs of a tile, without bias, and their winners.
+///
+/// # Safety
+/// As for [`output_tile`].
+#[inline(always)]
+pub(super) unsafe fn pool_tile<S: Simd>(
+    simd: S,
+    products: *const f32,
+    plane: usize,
+) -> [[(S::F32, S::Index); POOLED]; POOLED] {
+    // SAFETY: the caller's promise.
+    let columns = unsafe { output_columns(simd, products, plane) };
+    let mut pooled = [[(simd.splat(0.0), simd.zero_index()); POOLED]; POOLED];
     for (y, pooled) in pooled.iter_mut().enumerate() {
-        let mut rows = [[zero; OUTPUTS]; POOLED];
-        for (a, row) in rows.iter_mut().enumerate() {
-            let mut m = [zero; INPUTS];
-            for (lanes, column) in m.iter_mut().zip(&columns) {
-                *lanes = column[POOLED * y + a];
-            }
-            *row = transform_output(simd, m);
-        }
+        let rows =
+            [output_row(simd, &columns, POOLED * y), output_row(simd, &columns, POOLED * y + 1)];
         for (x, (best, winner)) in pooled.iter_mut().enumerate() {
             *best = rows[0][2 * x];
             let others = [rows[0][2 * x + 1], rows[1][2 * x], rows[1][2 * x + 1]];

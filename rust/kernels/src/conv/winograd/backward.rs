@@ -1,0 +1,335 @@
+//! Backward, as the adjoint of forward: with the output gradients in the other basis,
+//! `U = A dY A^T`, and the inputs `V` and filters `W` as forward has them, each of the 36 places is
+//! two matrix products,
+//!
+//! ```text
+//! dX = B (U W^T) B^T        dW = G^T (V^T U) G
+//! ```
+//!
+//! a quarter of the products of a direct sum over all outputs, as forward. Behind a max pool three
+//! of four output gradients are zero, and sums over the others alone take no more products; but
+//! they gather, where these are dense.
+//!
+//! Images go band by band, so that what a band works with stays in the second-level cache.
+
+use std::ops::Range;
+
+use super::filter_gradient::FilterGradient;
+use super::filters::Filters;
+use super::grads::Grads;
+use super::inputs::{Inputs, columns_size, padded_size, row_size};
+use super::memory::panel_size;
+use super::product::multiply;
+use super::scatter::Scatter;
+use super::{GAP, INPUTS, OUTPUTS, PANEL, PLANES, is_3x3, panel_width};
+use crate::conv::padded::image_size;
+use crate::geometry::ConvGeometry;
+use crate::matmul::{Finish, Left, Product, Start};
+use crate::pixel::Pixel;
+use crate::scratch;
+use crate::simd::{Kernel, Simd, dispatch};
+use crate::sums::{GROUPS, add};
+use crate::threads::{TileMut, chunks_mut, for_each, tiles_mut};
+use crate::transpose::transpose;
+
+pub(in crate::conv) use super::grads::Grad;
+
+/// Tiles of a band, about: the more, the less often the sums of the filter gradient are read and
+/// written.
+const TILES: usize = 32;
+/// Floats that the sums of all groups of images take together.
+const FLOATS: usize = 1 << 22;
+
+/// Whether this algorithm serves the geometry, and is faster than sums over the winners of a max
+/// pool (docs/architecture.md).
+pub(in crate::conv) fn serves(conv: &ConvGeometry, pooled: bool) -> bool {
+    let channels = conv.in_channels.min(conv.out_channels);
+    is_3x3(conv) && channels >= if pooled { 32 } else { 8 }
+}
+
+/// The arrays of a layer's backward pass.
+pub(in crate::conv) struct Layer<'a, T> {
+    pub conv: &'a ConvGeometry,
+    pub grad: Grad<'a>,
+    /// Height, width and channels of `grad`.
+    pub shape: [usize; 3],
+    pub x: &'a [T],
+    pub weight: &'a [f32],
+}
+
+/// Overwrites `dx` (where asked for), `dweight` and `dbias`.
+pub(in crate::conv) fn backward<T: Pixel>(
+    layer: &Layer<T>,
+    dx: Option<&mut [f32]>,
+    dweight: &mut [f32],
+    dbias: &mut [f32],
+) {
+    let Layer { conv, weight, x, .. } = *layer;
+    let (inputs, outputs) = (conv.in_channels, conv.out_channels);
+    let (image, batch) = (image_size(conv.input_shape()), x.len() / image_size(conv.input_shape()));
+    let sums = PLANES * inputs * outputs;
+    let groups = (FLOATS / sums).clamp(2, GROUPS);
+    let group = batch.div_ceil(groups).max(1);
+    let groups = batch.div_ceil(group).max(1);
+    let panels = if dx.is_some() { inputs.div_ceil(PANEL) } else { 0 };
+    let panel = panel_size(outputs);
+    scratch::with(groups * (sums + outputs), |partials| {
+        scratch::with(panels * panel, |filters| {
+            turn_filters(weight, (inputs, outputs), panel, filters);
+            let filters = &*filters;
+            let partials = chunks_mut(partials, sums + outputs);
+            match dx {
+                None => for_each(partials, |index, sums| {
+                    layer.add_images(
+                        index * group..batch.min((index + 1) * group),
+                        filters,
+                        None,
+                        sums,
+                    );
+                }),
+                Some(dx) => {
+                    for_each((partials, chunks_mut(dx, group * image)), |index, (sums, dx)| {
+                        let images = index * group..batch.min((index + 1) * group);
+                        layer.add_images(images, filters, Some(dx), sums);
+                    })
+                }
+            }
+        });
+        let partials = &*partials;
+        let places = tiles_mut(dweight, inputs * outputs, 9, outputs);
+        for_each(places, |in_channel, dweight| {
+            scratch::with(PLANES * outputs, |total| {
+                let channels = (inputs, outputs);
+                let behind = outputs;
+                dispatch(FilterGradient { partials, behind, in_channel, channels, total, dweight });
+            });
+        });
+        dbias.fill(0.0);
+        for partial in partials.chunks_exact(sums + outputs) {
+            add(dbias, &partial[sums..]);
+        }
+    });
+}
+
+/// Fills `filters` with the transformed filters of each panel of input channels, (plane,
+/// out_channel, channel of the panel).
+fn turn_filters(
+    weight: &[f32],
+    (inputs, outputs): (usize, usize),
+    panel: usize,
+    filters: &mut [f32],
+) {
+    if filters.is_empty() {
+        return;
+    }
+    scratch::with(weight.len(), |turned| {
+        let taps = chunks_mut(turned, inputs * outputs);
+        for_each(taps, |tap, turned| {
+            let weight = &weight[tap * inputs * outputs..][..inputs * outputs];
+            transpose(weight, outputs, TileMut::new(turned, inputs));
+        });
+        let weight = &*turned;
+        for_each(chunks_mut(filters, panel), |panel, filters| {
+            let channels = (outputs, inputs);
+            dispatch(Filters { channels, first: panel * PANEL, weight, filters });
+        });
+    });
+}
+
+/// How a group of images is cut: some whole images at a time, or some rows of tiles of one.
+struct Cut {
+    images: usize,
+    rows: usize,
+    /// Rows and columns of tiles of an image.
+    grid: (usize, usize),
+}
+
+impl Cut {
+    fn new([height, width, _]: [usize; 3], side: usize) -> Self {
+        let grid = (height.div_ceil(side), width.div_ceil(side));
+        let images = (TILES / (grid.0 * grid.1)).max(1);
+        let rows = TILES.div_ceil(grid.1).min(grid.0);
+        Self { images, rows, grid }
+    }
+
+    /// Tiles of the largest band.
+    fn tiles(&self) -> usize {
+        self.images * self.rows * self.grid.1
+    }
+}
+
+impl<T: Pixel> Layer<'_, T> {
+    /// Adds what the images give to zeroed `sums`, (plane, in_channel, out_channel) and the
+    /// biases; overwrites their `dx`.
+    fn add_images(
+        &self,
+        images: Range<usize>,
+        filters: &[f32],
+        mut dx: Option<&mut [f32]>,
+        sums: &mut [f32],
+    ) {
+        sums.fill(0.0);
+        let conv = self.conv;
+        let cut = Cut::new(self.shape, self.grad.side());
+        let (inputs, outputs, tiles) = (conv.in_channels, conv.out_channels, cut.tiles());
+        let padded_rows = OUTPUTS * cut.grid.0 + INPUTS - OUTPUTS;
+        let row = row_size(conv, cut.grid.1);
+        let image = padded_rows * row;
+        let sizes = [
+            PLANES * (tiles * inputs + GAP),
+            PLANES * (tiles * outputs + GAP),
+            (padded_size(conv, (cut.rows, cut.grid.1)) + columns_size(conv, cut.grid.1))
+                .max(PLANES * (tiles * PANEL + GAP)),
+            if dx.is_some() { cut.images * image } else { 0 },
+        ];
+        scratch::with(sizes.iter().sum(), |memory| {
+            let (v, memory) = memory.split_at_mut(sizes[0]);
+            let (u, memory) = memory.split_at_mut(sizes[1]);
+            let (work, padded) = memory.split_at_mut(sizes[2]);
+            let first = images.start;
+            for start in images.clone().step_by(cut.images) {
+                let part = start..images.end.min(start + cut.images);
+                let padded = &mut padded[..if dx.is_some() { part.len() * image } else { 0 }];
+                padded.fill(0.0);
+                for top in (0..cut.grid.0).step_by(cut.rows) {
+                    let grid = (cut.rows.min(cut.grid.0 - top), cut.grid.1);
+                    let band = Band { layer: self, images: part.clone(), top, grid };
+                    band.add(filters, (&mut *v, &mut *u, &mut *work), padded, sums);
+                }
+                if let Some(dx) = &mut dx {
+                    let size = image_size(conv.input_shape());
+                    let dx = &mut dx[(start - first) * size..][..part.len() * size];
+                    self.crop(padded, (image, row), dx);
+                }
+            }
+        });
+    }
+
+    /// Takes the gradients of the images out of their padding; the sizes are those of a padded
+    /// image and of its rows.
+    fn crop(&self, padded: &[f32], (image, row): (usize, usize), dx: &mut [f32]) {
+        let [height, width, channels] = self.conv.input_shape();
+        let (above, before) = (self.conv.height.before, self.conv.width.before * channels);
+        let length = (row - before).min(width * channels);
+        let images = dx.chunks_exact_mut(height * width * channels);
+        for (dx, padded) in images.zip(padded.chunks_exact(image)) {
+            dx.fill(0.0); // what no tile reaches
+            let rows = padded.chunks_exact(row).skip(above);
+            for (dx, source) in dx.chunks_exact_mut(width * channels).zip(rows) {
+                dx[..length].copy_from_slice(&source[before..][..length]);
+            }
+        }
+    }
+}
+
+/// Some rows of tiles of some images.
+struct Band<'a, T> {
+    layer: &'a Layer<'a, T>,
+    images: Range<usize>,
+    /// The first row of tiles.
+    top: usize,
+    /// Rows and columns of tiles of each image.
+    grid: (usize, usize),
+}
+
+impl<T: Pixel> Band<'_, T> {
+    /// Adds what the band gives to the `padded` input gradients, if there are any, and to `sums`.
+    fn add(
+        &self,
+        filters: &[f32],
+        (v, u, work): (&mut [f32], &mut [f32], &mut [f32]),
+        padded: &mut [f32],
+        sums: &mut [f32],
+    ) {
+        let conv = self.layer.conv;
+        let (inputs, outputs) = (conv.in_channels, conv.out_channels);
+        let tiles = self.images.len() * self.grid.0 * self.grid.1;
+        let (dweight, dbias) = sums.split_at_mut(PLANES * inputs * outputs);
+        dispatch(Transforms { band: self, v, u, work, dbias });
+        for (plane, sums) in dweight.chunks_exact_mut(inputs * outputs).enumerate() {
+            Product {
+                runs: 1,
+                run_length: tiles,
+                left: Left {
+                    data: &v[plane * (tiles * inputs + GAP)..][..tiles * inputs],
+                    row: 1,
+                    run: 0,
+                    step: inputs,
+                },
+                right: &u[plane * (tiles * outputs + GAP)..][..tiles * outputs],
+                right_row: outputs,
+                start: Start::Out,
+                finish: Finish::Store,
+                out: TileMut::new(sums, outputs),
+            }
+            .compute();
+        }
+        if !padded.is_empty() {
+            dispatch(InputGradient { band: self, u, filters, products: work, padded });
+        }
+    }
+}
+
+/// Inputs and output gradients of a band into the other basis.
+struct Transforms<'a, T> {
+    band: &'a Band<'a, T>,
+    v: &'a mut [f32],
+    u: &'a mut [f32],
+    work: &'a mut [f32],
+    dbias: &'a mut [f32],
+}
+
+impl<T: Pixel> Kernel for Transforms<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Band { layer, ref images, top, grid } = *self.band;
+        let conv = layer.conv;
+        let input = image_size(conv.input_shape());
+        let x = &layer.x[images.start * input..images.end * input];
+        let (padded, rest) = self.work.split_at_mut(padded_size(conv, grid));
+        let columns = &mut rest[..columns_size(conv, grid.1)];
+        let inputs = self.v;
+        Inputs { conv, x, grid, top: OUTPUTS * top, padded, columns, inputs }.transform(simd);
+        let output = image_size(layer.shape);
+        Grads {
+            grad: layer.grad.part(images.start * output..images.end * output),
+            shape: layer.shape,
+            top,
+            grid,
+            tiles: images.len() * grid.0 * grid.1,
+            grads: self.u,
+            dbias: self.dbias,
+        }
+        .transform(simd);
+    }
+}
+
+/// From the output gradients of a band to its input gradients, panel by panel.
+struct InputGradient<'a, T> {
+    band: &'a Band<'a, T>,
+    u: &'a [f32],
+    filters: &'a [f32],
+    products: &'a mut [f32],
+    padded: &'a mut [f32],
+}
+
+impl<T: Pixel> Kernel for InputGradient<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Band { layer, ref images, top, grid } = *self.band;
+        let (channels, outputs) = (layer.conv.in_channels, layer.conv.out_channels);
+        let tiles = images.len() * grid.0 * grid.1;
+        let rows = self.padded.len() / images.len() / row_size(layer.conv, grid.1);
+        for (panel, filters) in self.filters.chunks_exact(panel_size(outputs)).enumerate() {
+            let first = panel * PANEL;
+            let (_, width) = panel_width(channels, first);
+            multiply(simd, (tiles, outputs, width), self.u, filters, self.products);
+            let (products, padded) = (&*self.products, &mut *self.padded);
+            Scatter { products, width, first, top, grid, tiles, rows, padded, channels }.add(simd);
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! Forward, with the pool or without.
+
+use super::filters::Filters;
+use super::inputs::Inputs;
+use super::memory::{Memory, Sizes};
+use super::product::multiply;
+use super::transforms::{output_tile, pool_tile};
+use super::{GAP, OUTPUTS, PANEL, PLANES, POOLED, TILES, panel_width};
+use crate::conv::after::After;
+use crate::conv::bands::{Band, Bands};
+use crate::conv::padded::image_size;
+use crate::geometry::{BlockGeometry, ConvGeometry};
+use crate::pixel::Pixel;
+use crate::scratch;
+use crate::simd::{Kernel, Simd, dispatch, load_up_to, store_up_to};
+use crate::threads::{Parts, chunks_mut, for_each};
+
+/// As [`crate::conv::conv_pool`], for a geometry that [`super::suits`]; the slices have its shapes.
+pub(in crate::conv) fn conv_pool<T: Pixel>(
+    geometry: &BlockGeometry,
+    x: &[T],
+    weight: &[f32],
+    bias: &[f32],
+    after: After,
+    out: &mut [f32],
+    winners: &mut [u8],
+) {
+    let frame = Frame::new(&geometry.conv, geometry.pool.output_shape(), POOLED);
+    let bands = frame.bands(x);
+    let outputs = (bands.cut(out), bands.cut(winners));
+    run(&frame, &bands, x, weight, outputs, |(out, winners)| Pooled { bias, after, out, winners });
+}
+
+/// As [`crate::conv::conv2d`], for a geometry that [`super::suits`]; the slices have its shapes.
+pub(in crate::conv) fn conv<T: Pixel>(
+    geometry: &ConvGeometry,
+    x: &[T],
+    weight: &[f32],
+    bias: &[f32],
+    out: &mut [f32],
+) {
+    let frame = Frame::new(geometry, geometry.output_shape(), OUTPUTS);
+    let bands = frame.bands(x);
+    run(&frame, &bands, x, weight, bands.cut(out), |out| Whole { bias, out });
+}
+
+fn run<T: Pixel, P: Parts, O: Output>(
+    frame: &Frame,
+    bands: &Bands,
+    x: &[T],
+    weight: &[f32],
+    outputs: P,
+    output: impl Fn(P::Part) -> O + Sync,
+) {
+    let conv = frame.conv;
+    let input = image_size(conv.input_shape());
+    let sizes = Sizes::new(frame, bands);
+    scratch::with(conv.out_channels.div_ceil(PANEL) * sizes.panel, |filters| {
+        let channels = (conv.in_channels, conv.out_channels);
+        for_each(chunks_mut(filters, sizes.panel), |panel, filters| {
+            dispatch(Filters { channels, first: panel * PANEL, weight, filters });
+        });
+        let filters = &*filters;
+        for_each(outputs, |index, part| {
+            let band = bands.band(index);
+            let x = &x[band.image * input..][..band.images * input];
+            scratch::with(sizes.memory(), |memory| {
+                let (memory, output) = (sizes.split(memory), output(part));
+                dispatch(Tiles { frame, band, x, filters, sizes, memory, output });
+            });
+        });
+    });
+}
+
+/// What is convolved, and how tiles lie on what is stored.
+pub(super) struct Frame<'a> {
+    pub conv: &'a ConvGeometry,
+    /// Height, width and channels of what is stored.
+    pub output: [usize; 3],
+    /// Side of a tile there.
+    pub side: usize,
+    /// Tiles side by side.
+    pub columns: usize,
+}
+
+impl<'a> Frame<'a> {
+    pub fn new(conv: &'a ConvGeometry, output: [usize; 3], side: usize) -> Self {
+        Self { conv, output, side, columns: output[1].div_ceil(side) }
+    }
+
+    fn bands<T>(&self, x: &[T]) -> Bands {
+        let batch = x.len() / image_size(self.conv.input_shape());
+        Bands::new(self.output, batch, TILES.div_ceil(self.columns) * self.side, self.side)
+    }
+}
+
+/// Where the results of a band go.
+trait Output {
+    /// The outputs of one tile, whose products lie `plane` apart. `at` is the element of its upper
+    /// left corner; of (rows, columns) from there on, `count` channels from `channel` on are
+    /// stored.
+    ///
+    /// # Safety
+    /// `LANES` floats are readable at each of 36 places from `products` on.
+    unsafe fn store<S: Simd>(
+        &mut self,
+        simd: S,
+        products: (*const f32, usize),
+        corner: Corner,
+        channels: (usize, usize),
+    );
+}
+
+/// Where a tile lies in its output.
+#[derive(Clone, Copy)]
+struct Corner {
+    /// The first element of its first pixel.
+    at: usize,
+    /// Elements of a row and of a pixel.
+    strides: (usize, usize),
+    /// Rows and columns that are there.
+    extent: (usize, usize),
+}
+
+impl Corner {
+    #[inline(always)]
+    fn element(&self, y: usize, x: usize) -> usize {
+        self.at + y * self.strides.0 + x * self.strides.1
+    }
+}
+
+struct Pooled<'a> {
+    bias: &'a [f32],
+    after: After<'a>,
+    out: &'a mut [f32],
+    winners: &'a mut [u8],
+}
+
+impl Output for Pooled<'_> {
+    #[inline(always)]
+    unsafe fn store<S: Simd>(
+        &mut self,
+        simd: S,
+        (products, plane): (*const f32, usize),
+        corner: Corner,
+        (channel, count): (usize, usize),
+    ) {
+        // SAFETY: the caller's promise.
+        let pooled = unsafe { pool_tile(simd, products, plane) };
+        let bias = &self.bias[channel..][..count];
+        for (y, pooled) in pooled.into_iter().enumerate().take(corner.extent.0) {
+            for (x, (best, winner)) in pooled.into_iter().enumerate().take(corner.extent.1) {
+                let at = corner.element(y, x) + channel;
+                let out = &mut self.out[at..][..count];
+                let winners = &mut self.winners[at..][..count];
+                // SAFETY: the slices hold `count` elements, and so does `after` from `channel` on.
+                unsafe {
+                    let sum = simd.add(best, load_up_to(simd, count, bias.as_ptr()));
+                    let (value, winner) = self.after.apply(simd, channel, count, sum, winner);
+                    store_up_to(simd, count, out.as_mut_ptr(), value);
+                    simd.store_index(winners.as_mut_ptr(), count, winner);
+                }
+            }
+        }
+    }
+}
+
+struct Whole<'a> {
+    bias: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl Output for Whole<'_> {
+    #[inline(always)]
+    unsafe fn store<S: Simd>(
+        &mut self,
+        simd: S,
+        (products, plane): (*const f32, usize),
+        corner: Corner,
+        (channel, count): (usize, usize),
+    ) {
+        // SAFETY: the caller's promise.
+        let outputs = unsafe { output_tile(simd, products, plane) };
+        let bias = &self.bias[channel..][..count];
+        for (y, outputs) in outputs.into_iter().enumerate().take(corner.extent.0) {
+            for (x, sum) in outputs.into_iter().enumerate().take(corner.extent.1) {
+                let out = &mut self.out[corner.element(y, x) + channel..][..count];
+                // SAFETY: the slices hold `count` elements.
+                unsafe {
+                    let value = simd.add(sum, load_up_to(simd, count, bias.as_ptr()));
+                    store_up_to(simd, count, out.as_mut_ptr(), value);
+                }
+            }
+        }
+    }
+}
+
+/// One band.
+struct Tiles<'a, T, O> {
+    frame: &'a Frame<'a>,
+    band: Band,
+    x: &'a [T],
+    filters: &'a [f32],
+    sizes: Sizes,
+    memory: Memory<'a>,
+    output: O,
+}
+
+impl<T: Pixel, O: Output> Kernel for Tiles<'_, T, O> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(mut self, simd: S) {
+        let channels = self.frame.conv.out_channels;
+        let rows = self.band.rows.div_ceil(self.frame.side);
+        let Memory { padded, columns, inputs, .. } = &mut self.memory;
+        let grid = (rows, self.frame.columns);
+        let top = OUTPUTS / self.frame.side * self.band.top;
+        Inputs { conv: self.frame.conv, x: self.x, grid, top, padded, columns, inputs }
+            .transform(simd);
+        for (panel, filters) in self.filters.chunks_exact(self.sizes.panel).enumerate() {
+            let (_, width) = panel_width(channels, panel * PANEL);
+            let tiles = self.band.images * rows * self.frame.columns;
+            let depth = self.frame.conv.in_channels;
+            multiply(
+                simd,
+                (tiles, depth, width),
+                self.memory.inputs,
+                filters,
+                self.memory.products,
+            );
+            self.store(simd, panel * PANEL, width, rows);
+        }
+    }
+}
+
+impl<T: Pixel, O: Output> Tiles<'_, T, O> {
+    /// From `products` to the outputs of one panel.
+    #[inline(always)]
+    fn store<S: Simd>(&mut self, simd: S, first: usize, width: usize, tile_rows: usize) {
+        let Frame { output: [_, output_width, channels], side, columns, .. } = *self.frame;
+        let tiles = self.band.images * tile_rows * columns;
+        let plane = tiles * width + GAP;
+        for tile in 0..tiles {
+            let (y, x) = (tile / columns, side * (tile % columns));
+            let (image, y) = (y / tile_rows, side * (y % tile_rows));
+            let corner = Corner {
+                at: ((image * self.band.rows + y) * output_width + x) * channels,
+                strides: (output_width * channels, channels),
+                extent: (self.band.rows - y, output_width - x),
+            };
+            for v in (0..width.min(channels - first)).step_by(S::LANES) {
+                let count = (channels - first - v).min(S::LANES);
+                let products =
+                    &self.memory.products[tile * width + v..][..(PLANES - 1) * plane + S::LANES];
+                // SAFETY: the slice holds `LANES` floats at the start of each of 36 planes.
+                unsafe {
+                    let products = (products.as_ptr(), plane);
+                    self.output.store(simd, products, corner, (first + v, count));
+                }
+            }
+        }
+    }
+}
