@@ -22,7 +22,13 @@ BLUE = (0, 0, 255)
 def history(epochs: int = 3) -> History:
     falling = [1 / (2 + epoch) for epoch in range(epochs)]
     rising = [1 - value for value in falling]
-    return History(falling, rising, falling, rising, [0.1] * epochs)
+    return History(
+        loss=falling,
+        accuracy=rising,
+        val_loss=falling,
+        val_accuracy=rising,
+        seconds=[0.1] * epochs,
+    )
 
 
 def grey_images(count: int = 24) -> NDArray[np.uint8]:
@@ -108,14 +114,36 @@ def test_names_are_no_formulas(tmp_path: Path) -> None:
         ("labels", [0, 1]),
         ("labels", [0, 1, 2, 1]),
         ("probabilities", [0.5]),
-        ("probabilities", np.zeros((4, 2))),
-        ("class_names", ("Cat", "Cow", "Dog")),
+        ("images", np.zeros((4, 8, 8, 2), np.uint8)),
+        ("probabilities", np.zeros((4, 3))),
+        ("class_names", ("Cat",)),
+        ("class_names", "ab"),
     ],
 )
 def test_bad_arguments(tmp_path: Path, argument: str, value: Any) -> None:
     with pytest.raises(ValueError, match=rf"^{argument}: expected"):
         demo_figure(tmp_path / "a.png", **arguments(**{argument: value}))
     assert not (tmp_path / "a.png").exists()
+
+
+def test_names_the_most_probable_of_several_classes(tmp_path: Path) -> None:
+    labels = np.arange(24) % 3
+    images, shares = grey_images(), np.full((24, 3), 0.2)
+    shares[np.arange(24), labels] = 0.6
+    changes = {"images": images, "labels": labels, "class_names": ("Ant", "Bee", "Cow")}
+    right = drawn(tmp_path / "right.png", probabilities=shares, **changes)
+    assert not (right == RED).all(axis=2).any()
+    wrong = shares.copy()
+    wrong[5] = 0.4, 0.5, 0.1
+    assert (drawn(tmp_path / "w.png", probabilities=wrong, **changes) == RED).all(axis=2).any()
+
+
+def test_grey_images_are_drawn_grey(tmp_path: Path) -> None:
+    images = np.full((4, 16, 16, 1), 77, np.uint8)
+    pixels = drawn(tmp_path / "a.png", images=images)
+    grey = drawn(tmp_path / "b.png", images=np.repeat(images, 3, axis=3))
+    np.testing.assert_array_equal(pixels, grey)
+    assert (pixels == 77).all(axis=2).sum() > 1000
 
 
 def test_says_how_to_get_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,13 +4,14 @@ import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import ferrocnn
-from ferrocnn import LearningRates, find_learning_rate
+from ferrocnn import LearningRates, find_learning_rate, suggest_learning_rate
 
 
 class Quadratic:
@@ -132,6 +133,89 @@ def test_it_finds_a_rate_at_which_a_network_learns() -> None:
     history = ferrocnn.train(model, X, y, epochs=5, optimizer=rule, seed=0, progress=False)
     # Ten times lower or higher it is still near log 2 = 0.69, that of guessing.
     assert history.loss[-1] < 0.3
+
+
+SHAPE = (8, 8, 1)
+
+
+def three_classes(count: int = 90) -> tuple[np.ndarray, np.ndarray]:
+    """Images of three classes that differ in brightness."""
+    random = np.random.default_rng(0)
+    y = np.arange(count) % 3
+    X = random.integers(0, 150, (count, *SHAPE)) + 50 * y[:, None, None, None]
+    return X.astype(np.uint8), y
+
+
+def network() -> ferrocnn.CNN:
+    return ferrocnn.CNN(SHAPE, [(4, 3)], [8, 3], batch_norm=True, dropout=0.1, seed=0)
+
+
+def test_the_search_on_a_model_is_the_one_by_hand() -> None:
+    X, y = three_classes()
+    model, by_hand, rule = network(), network(), ferrocnn.Momentum(1.0)
+    found = suggest_learning_rate(
+        model, X, y, optimizer="momentum", batch_size=40, seed=5, low=1e-4, high=0.1, steps=7
+    )
+    random = np.random.Generator(np.random.PCG64(5))
+    orders = [random.permutation(90) for _ in range(4)]
+    targets = np.eye(3, dtype=np.float32)[y]
+    losses = []
+    for number in range(7):
+        # Two batches of 40 in 90 images; the ten that are left over make none.
+        rows = orders[number // 2][number % 2 * 40 :][:40]
+        rule.learning_rate = 1e-4 * 10 ** (number / 2)
+        losses.append(by_hand.train_step(X[rows], targets[rows], rule, key=number)[0])
+    np.testing.assert_allclose(found.losses, losses, rtol=1e-5)
+
+
+@pytest.mark.parametrize("learnt", [False, True])
+def test_model_and_optimizer_are_left_as_they_are(learnt: bool) -> None:
+    X, y = three_classes()
+    model, optimizer = network(), ferrocnn.Adam(0.01)
+    if learnt:
+        ferrocnn.train(model, X, y, epochs=1, optimizer=optimizer, progress=False)
+    before = model.snapshot(), optimizer.state(), dict(model.training)
+    first = suggest_learning_rate(model, X, y, optimizer=optimizer)
+    after = model.snapshot(), optimizer.state(), model.training
+    for old, new in zip(before[:2], after[:2], strict=True):
+        assert {k: v.tobytes() for k, v in old.items()} == {k: v.tobytes() for k, v in new.items()}
+    assert after[2] == before[2]
+    assert optimizer.learning_rate == 0.01
+    again = suggest_learning_rate(model, X, np.eye(3)[y], optimizer=optimizer)
+    np.testing.assert_array_equal(again.losses, first.losses)
+    other = suggest_learning_rate(model, X, y, optimizer=optimizer, seed=1)
+    assert other.losses[0] != first.losses[0]
+
+
+@pytest.mark.parametrize("optimizer", ["momentum", "adamw"])
+def test_a_model_learns_at_the_suggested_rate(optimizer: str) -> None:
+    X, y = three_classes(300)
+    found = suggest_learning_rate(network(), X, y, optimizer=optimizer, high=100)
+    model = network()
+    ferrocnn.train(
+        model, X, y, epochs=10, learning_rate=found.suggestion, optimizer=optimizer, seed=0,
+        progress=False,
+    )  # fmt: skip
+    assert ferrocnn.evaluate(model, X, y).accuracy > 0.9
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": 3}, "model: expected a CNN"),
+        ({"y": [0, 1]}, "y: expected"),
+        ({"y": None}, "y: expected labels"),
+        ({"X": np.zeros((90, 9, 8, 1), np.uint8)}, "X: expected"),
+        ({"optimizer": "magic"}, "optimizer: expected"),
+        ({"batch_size": 0}, "batch_size: expected"),
+        ({"seed": -1}, "seed: expected"),
+        ({"low": 2.0}, "high: expected"),
+    ],
+)
+def test_bad_arguments_of_a_search_on_a_model(changes: dict[str, Any], message: str) -> None:
+    X, y = three_classes()
+    with pytest.raises((ValueError, TypeError), match=f"^{message}"):
+        suggest_learning_rate(**{"model": network(), "X": X, "y": y} | changes)
 
 
 def test_the_picture_is_a_png_with_the_curve_and_the_suggestion(tmp_path: Path) -> None:

@@ -92,6 +92,11 @@ LOSSES = [
 ]
 
 
+@pytest.mark.parametrize("name", LOSSES[2:])
+def test_softmax_of_a_single_logit(name):
+    refused(name, "logits", {"logits": zeros(9, 1), "targets": np.ones((9, 1), np.float32)})
+
+
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("wrong", [-0.1, 1.1, np.nan, np.inf])
 def test_targets_outside_0_to_1(name, wrong):

@@ -11,7 +11,7 @@ from ferrocnn.averaging import AveragedWeights
 from ferrocnn.callbacks import SaveBest
 from ferrocnn.checkpoint import load
 from ferrocnn.errors import DivergedError, ModelFileError, StopTraining
-from ferrocnn.finder import LearningRates, find_learning_rate
+from ferrocnn.finder import LearningRates, find_learning_rate, suggest_learning_rate
 from ferrocnn.gradients import as_array
 from ferrocnn.history import History
 from ferrocnn.metrics import Evaluation, evaluate
@@ -57,6 +57,7 @@ __all__ = [
     "optimizer_from_config",
     "schedules",
     "set_num_threads",
+    "suggest_learning_rate",
     "train",
 ]
 

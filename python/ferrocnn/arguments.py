@@ -56,7 +56,12 @@ def check_targets(targets: Floats, logits: Floats) -> None:
 
 
 def check_distributions(targets: Floats, logits: Floats) -> None:
-    """Raise unless targets are shaped as logits, (n, k), and each row is a distribution."""
+    """Raise unless targets are shaped as logits, (n, k >= 2), and each row is a distribution."""
+    if logits.shape[1] == 1:
+        raise ValueError(
+            f"logits: expected a column for each of two or more classes, got {logits.shape}; the "
+            "softmax of one is always 1, so take sigmoid_cross_entropy for a single logit"
+        )
     check_targets(targets, logits)
     sums = targets.sum(axis=1, dtype=np.float64)
     wrong = abs(sums - 1) > _SUM_TOLERANCE

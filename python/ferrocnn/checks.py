@@ -2,6 +2,8 @@
 
 import math
 import operator
+import os
+import sys
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -128,26 +130,18 @@ def check_images(X: ArrayLike, input_shape: Sequence[int], name: str = "X") -> I
         warnings.warn(
             f"{name}: float pixels are taken as they are, and these reach "
             f"{value_range[1]:g}; scale them to 0..1, or pass uint8",
-            stacklevel=3,
+            stacklevel=_calls_inside() + 1,
         )
     return floats
 
 
-def check_labels(y: ArrayLike, count: int, name: str = "y") -> NDArray[np.float32]:
-    """Return binary labels as float32 of shape (count,).
-
-    y: (count,) or (count, 1) of bool, int or float, each 0 or 1.
-    """
-    array = as_array(y, name)
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name}: expected bool, int or float labels, got {array.dtype}")
-    if array.shape not in ((count,), (count, 1)):
-        raise ValueError(f"{name}: expected ({count},) or ({count}, 1), got {array.shape}")
-    array = array.reshape(count)
-    wrong = (array != 0) & (array != 1)
-    if wrong.any():
-        raise ValueError(f"{name}: expected labels 0 and 1, got {array[wrong][0]}")
-    return array.astype(np.float32)
+def _calls_inside() -> int:
+    """Return how many calls, from the caller's up, lie within this package."""
+    package = os.path.dirname(__file__) + os.sep
+    count, frame = 0, sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(package):
+        count, frame = count + 1, frame.f_back  # type: ignore[assignment]
+    return count
 
 
 def as_array(value: ArrayLike, name: str) -> NDArray[Any]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ferrocnn.checks import check_labels
 from ferrocnn.history import History
+from ferrocnn.labels import check_classes
 
 if TYPE_CHECKING:  # matplotlib is an extra, and takes longer to import than all the rest
     from matplotlib.axes import Axes
@@ -46,10 +46,12 @@ def demo_figure(
     Args:
         path: the file to write; one that is there is replaced.
         history: of at least one epoch.
-        images: ``(n, height, width, 3)``, uint8, or floats from 0 to 1; n >= 1.
-        labels: ``(n,)``, 0 or 1.
-        probabilities: ``(n,)`` or ``(n, 1)``, of class 1; from 0.5 on the picture is named that.
-        class_names: the names of class 0 and class 1.
+        images: ``(n, height, width, 3)``, or 1 in place of 3 for grey ones; uint8, or floats from
+            0 to 1; n >= 1.
+        labels: ``(n,)``, from 0 up.
+        probabilities: ``(n, k)`` for k classes; or for two that of the second, ``(n,)`` or
+            ``(n, 1)``. A picture gets the name of the most probable class.
+        class_names: the names of the k classes.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -63,13 +65,13 @@ def demo_figure(
             'the picture needs matplotlib: pip install "ferrocnn[plot]"', name="matplotlib"
         ) from error
 
-    truth, probability = _checked(history, images, labels, probabilities, class_names)
+    truth, shares = _checked(history, images, labels, probabilities, class_names)
     # Not pyplot: that keeps every figure, and may want a screen.
     layout = ConstrainedLayoutEngine(w_pad=_PADDING, h_pad=_PADDING)
     figure = Figure(figsize=_SIZE, dpi=_DPI, layout=layout, facecolor="white")
     left, right = figure.subfigures(1, 2, width_ratios=(0.36, 0.64), squeeze=False)[0]
     _learning_curve(left, history)
-    _predictions(right, images, truth, probability, class_names)
+    _predictions(right, images, truth, shares, class_names)
     figure.savefig(path, format="png", dpi=_DPI)
     return Path(path)
 
@@ -81,23 +83,27 @@ def _checked(
     probabilities: ArrayLike,
     class_names: Sequence[str],
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Labels and probabilities as arrays ``(n,)``."""
+    """Labels ``(n,)``, and the probability of each class ``(n, k)``."""
     if not history.epochs:
         raise ValueError("history: expected at least one finished epoch, got none; train first")
-    if images.ndim != 4 or images.shape[3] != 3 or not len(images):
+    if images.ndim != 4 or images.shape[3] not in (1, 3) or not len(images):
         raise ValueError(
-            f"images: expected (n, height, width, 3) with n of 1 or more, got {images.shape}"
+            "images: expected (n, height, width, 3), or 1 in place of 3, with n of 1 or more, "
+            f"got {images.shape}"
         )
-    truth = check_labels(labels, len(images), "labels").astype(np.int64)
-    probability = np.asarray(probabilities, dtype=np.float64)
-    if probability.shape not in ((len(images),), (len(images), 1)):
+    count, classes = len(images), len(class_names)
+    if isinstance(class_names, str) or classes < 2:
+        raise ValueError(f"class_names: expected two names or more, got {class_names!r}")
+    truth = check_classes(labels, count, classes, "labels")
+    shares = np.asarray(probabilities, dtype=np.float64)
+    if classes == 2 and shares.shape in ((count,), (count, 1)):
+        shares = np.column_stack([1 - shares, shares])
+    if shares.shape != (count, classes):
         raise ValueError(
-            f"probabilities: expected one for each of {len(images)} images, got an array of "
-            f"shape {probability.shape}"
+            f"probabilities: expected {classes} for each of {count} images, or of two classes that "
+            f"of the second, ({count}, 1), got {shares.shape}"
         )
-    if len(class_names) != 2:
-        raise ValueError(f"class_names: expected two names, got {class_names!r}")
-    return truth, probability.reshape(-1)
+    return truth, shares
 
 
 def _learning_curve(figure: SubFigure, history: History) -> None:
@@ -137,11 +143,13 @@ def _predictions(
     figure: SubFigure,
     images: NDArray[Any],
     truth: NDArray[np.int64],
-    probability: NDArray[np.float64],
+    shares: NDArray[np.float64],
     class_names: Sequence[str],
 ) -> None:
     """Draw the grid; a wrong prediction has a red frame and a red name."""
-    named = (probability >= 0.5).astype(np.int64)
+    named = shares.argmax(axis=1)
+    if len(class_names) == 2:
+        named = (shares[:, 1] >= 0.5).astype(np.int64)
     right = named == truth
     figure.suptitle(
         f"{right.sum():,} of {len(images):,} pictures held back from training are named rightly "
@@ -150,6 +158,7 @@ def _predictions(
     )
     # By lot, as images come sorted by class.
     shown = np.random.default_rng(0).permutation(len(images))[: _ROWS * _COLUMNS]
+    brightest = 255 if images.dtype == np.uint8 else 1
     cells = figure.subplots(_ROWS, _COLUMNS).ravel()
     for axes in cells:
         axes.set_axis_off()
@@ -158,10 +167,9 @@ def _predictions(
         name = class_names[named[index]]
         if len(name) > _LONGEST_NAME:
             name = name[: _LONGEST_NAME - 1] + "…"
-        share = probability[index] if named[index] else 1 - probability[index]
-        axes.imshow(images[index], interpolation="bicubic")
+        axes.imshow(images[index], cmap="gray", vmin=0, vmax=brightest, interpolation="bicubic")
         axes.set_title(
-            f"{name} {100 * share:.0f} %",
+            f"{name} {100 * shares[index, named[index]]:.0f} %",
             color=colour,
             fontsize=9.5,
             fontweight="normal" if right[index] else "bold",

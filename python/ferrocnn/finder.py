@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from ferrocnn.checks import check_int, check_positive_float
+from ferrocnn.checks import check_int, check_positive_float, check_positive_int
 from ferrocnn.errors import DivergedError
+from ferrocnn.losses import make_loss
+from ferrocnn.metrics import check_model, images_and_labels
+from ferrocnn.optimizers import Optimizer, make_optimizer
+
+if TYPE_CHECKING:
+    from ferrocnn.images import ImageDataset
+    from ferrocnn.model import CNN
 
 _SMOOTHING = 0.9
 _WORST = 4.0  # times the best smoothed loss
@@ -125,6 +134,61 @@ def find_learning_rate(
     if not losses:
         raise ValueError(f"low: expected a rate at which the loss is finite, got {low:g}")
     return LearningRates(rates[: len(losses)], np.array(losses))
+
+
+def suggest_learning_rate(
+    model: CNN,
+    X: ArrayLike | ImageDataset,
+    y: ArrayLike | None = None,
+    *,
+    optimizer: str | Optimizer = "sgd",
+    batch_size: int = 64,
+    seed: int = 0,
+    low: float = 1e-6,
+    high: float = 1.0,
+    steps: int = 100,
+) -> LearningRates:
+    """Search for the learning rate of a model on its training images, by `find_learning_rate`.
+
+    It trains copies: model and optimiser are left as they are. The rate that it suggests is the
+    highest of a run with a schedule.
+
+    Args:
+        model: new, or as it is before the run that is planned.
+        X, y: images and labels, or an ImageDataset, as for `train`.
+        optimizer: a name as for `train`, or an instance, whose own rate plays no part.
+        batch_size: images a step, as the run will have: the rate depends on it.
+        seed: of the order of the images, and of dropout.
+        low, high, steps: the rates, as for `find_learning_rate`.
+
+    Raises:
+        ValueError, TypeError: an argument cannot be used, or the first loss is not finite.
+    """
+    check_model(model)
+    batch_size = check_positive_int("batch_size", batch_size)
+    seed = check_int("seed", seed, 0)
+    images, labels = images_and_labels(model, X, y)
+    rule = copy.deepcopy(make_optimizer(optimizer, 1.0))
+    learner = copy.deepcopy(model)
+    targets = make_loss(model.fc_layers[-1]).targets(labels)
+    batches = _batches(len(images), batch_size, seed)
+
+    def train_step(number: int, rate: float) -> float:
+        rows = next(batches)
+        rule.learning_rate = rate
+        return learner.train_step(images[rows], targets[rows], rule, key=number)[0]
+
+    return find_learning_rate(train_step, low, high, steps)
+
+
+def _batches(count: int, size: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """Yield the rows of batches of one size without end, in a new order for each pass."""
+    generator = np.random.Generator(np.random.PCG64(seed))
+    size = min(size, count)
+    while True:
+        order = generator.permutation(count)
+        for start in range(0, count - size + 1, size):
+            yield order[start : start + size]
 
 
 class _Average:

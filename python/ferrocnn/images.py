@@ -33,8 +33,8 @@ class ImageDataset:
     Attributes:
         images: uint8 ``(n, height, width, 3)``, 0..255.
         labels: int64 ``(n,)``, each an index into `class_names`.
-        class_names: the class folders' names, sorted; a binary model's probability is that of
-            the second.
+        class_names: the class folders' names, sorted. A model with one output gives the
+            probability of the second.
         paths: the n files that the images came from.
         skipped: what gave no image, with the reason; a split keeps the whole list on both parts.
         preprocessing: how the files became pixels.

@@ -27,9 +27,12 @@ def check_classes(y: ArrayLike, count: int, classes: int, name: str = "y") -> ND
     if classes > 1 and array.shape == (count, classes):
         return _from_one_hot(array, name)
     if array.shape not in ((count,), (count, 1)):
+        advice = ""
+        if array.ndim == 2 and len(array) == count:
+            advice = f"; one-hot rows of {array.shape[1]} want fc_layers that end with as many"
         raise ValueError(
             f"{name}: expected ({count},), ({count}, 1) or one-hot ({count}, {classes}), "
-            f"got {array.shape}"
+            f"got {array.shape}{advice}"
         )
     array = array.reshape(count)
     if array.dtype.kind == "f":
@@ -40,7 +43,8 @@ def check_classes(y: ArrayLike, count: int, classes: int, name: str = "y") -> ND
     if outside.any():
         raise ValueError(
             f"{name}: expected labels from 0 to {classes - 1}, as there are {classes} classes, "
-            f"got {array[outside][0]}; number the classes from 0, or make a model with more"
+            f"got {array[outside][0]}; number the classes from 0, or let fc_layers end with their "
+            "number"
         )
     return array.astype(np.int64)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ferrocnn.checks import check_fraction
+from ferrocnn.checks import Images, check_fraction, check_images
 from ferrocnn.labels import check_classes
 from ferrocnn.losses import make_loss
 
@@ -83,13 +83,40 @@ def evaluate(
     """
     check_model(model)
     threshold = check_fraction("threshold", threshold)
+    images, labels = images_and_labels(model, X, y)
+    return judge(model.infer(images), labels, threshold)
+
+
+def images_and_labels(
+    model: "CNN", X: "ArrayLike | ImageDataset", y: ArrayLike | None
+) -> tuple[Images, NDArray[np.int64]]:
+    """Return the images and labels of `evaluate`, checked: (n, height, width, channels), (n,)."""
     dataset = as_dataset(X)
     if (dataset is None) == (y is None):
         raise TypeError("y: expected labels with an array X, and None with an ImageDataset")
-    images, labels = (X, y) if dataset is None else (dataset.images, dataset.labels)
-    logits = model.logits(cast(ArrayLike, images))
-    classes = max(logits.shape[1], 2)
-    return judge(logits, check_classes(cast(ArrayLike, labels), len(logits), classes), threshold)
+    if dataset is not None:
+        check_class_names("X", dataset, model)
+        X, y = dataset.images, dataset.labels
+    images = check_images(cast(ArrayLike, X), model.input_shape)
+    return images, check_classes(cast(ArrayLike, y), len(images), model.classes)
+
+
+def check_class_names(name: str, dataset: "ImageDataset", model: "CNN") -> None:
+    """Raise ValueError unless the data set has the model's classes, by name where it has names."""
+    expected = model.class_names
+    if expected is None:
+        if len(dataset.class_names) == model.classes:
+            return
+        wanted = f"{model.classes} classes, as fc_layers ends with {model.fc_layers[-1]}"
+    elif dataset.class_names == expected:
+        return
+    else:
+        wanted = f"the model's classes {', '.join(expected)}"
+    raise ValueError(
+        f"{name}: expected {wanted}, got {len(dataset.class_names)}: "
+        f"{', '.join(dataset.class_names)}; load_images(..., class_names=model.class_names) reads "
+        "a folder in the model's order"
+    )
 
 
 def check_model(model: object) -> None:

@@ -44,8 +44,8 @@ def softmax_cross_entropy(
 ) -> float:
     """Return the mean categorical cross-entropy in nats, computed from logits.
 
-    logits, targets: (n, k); each row of targets is a distribution over the k classes (one-hot,
-    smoothed or mixed), in 0..1 with the sum 1. Finite for every finite logit.
+    logits, targets: (n, k) for k of at least 2; each row of targets is a distribution over the k
+    classes (one-hot, smoothed or mixed), in 0..1 with the sum 1. Finite for every finite logit.
     weights: (n,), finite and not negative; the mean is then weighted,
     `sum(weights * losses) / sum(weights)`.
     """

@@ -13,17 +13,18 @@ from PIL import Image
 from ferrocnn.cli import main
 
 CLASSES = ("Cat", "Dog")
+ZOO = ("Ant", "Bee", "Cow", "Dog")
 
 
 def write_images(folder: Path, count: int, seed: int, classes: tuple[str, ...] = CLASSES) -> Path:
-    """`count` images a class: noise that the first class has above and the others below."""
-    rng = np.random.default_rng(seed)
+    """`count` images a class: noise, brighter in a band that is lower for each later class."""
+    rng, height = np.random.default_rng(seed), 20 // len(classes)
     for label, name in enumerate(classes):
         (folder / name).mkdir(parents=True)
         for index in range(count):
             pixels = rng.integers(0, 120, (20, 20, 3), dtype=np.uint8)
-            half = slice(0, 10) if label == 0 else slice(10, 20)
-            pixels[half] += rng.integers(60, 130, dtype=np.uint8)
+            band = slice(label * height, (label + 1) * height)
+            pixels[band] += rng.integers(60, 130, dtype=np.uint8)
             Image.fromarray(pixels).save(folder / name / f"{index:03d}.png")
     return folder
 

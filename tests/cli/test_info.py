@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from cli_cases import read_json, succeed
+from cli_cases import ZOO, read_json, succeed
 
 import ferrocnn
 
@@ -27,3 +27,36 @@ class TestInfo:
         # 16x16x16 and 8x8x32 outputs of 3x3 windows over 3 and 16 channels, then dense layers.
         dense = 4 * 4 * 32 * 128 + 128 * 64 + 64
         assert found["multiply_adds"] == 16 * 16 * 16 * 27 + 8 * 8 * 32 * 144 + dense
+
+    def test_text_tells_how_it_was_made(self, zoo_model: Path) -> None:
+        output = succeed("info", zoo_model).stdout
+        assert ferrocnn.load(zoo_model).summary() in output
+        lines = [line.strip() for line in output.splitlines()]
+        assert "classes  4: Ant, Bee, Cow, Dog" in lines
+        shown = dict(line.split(maxsplit=1) for line in lines if " " in line)
+        assert shown["batch_norm"] == "yes"
+        assert shown["dropout"] == "0.1"
+        assert shown["flip_average"] == "yes"
+        assert shown["optimizer"].startswith("adamw, learning_rate 0.02, weight_decay 0.01")
+        assert shown["schedule"].startswith("one-cycle, peak 0.3")
+        assert shown["augment"].startswith("flip yes, shift 1")
+        assert "mixup" not in shown["augment"]
+        assert shown["label_smoothing"] == "0.1"
+        assert shown["average"] == "0.9"
+        assert shown["clip_norm"] == "none"
+
+    def test_json_tells_how_it_was_made(self, zoo_model: Path) -> None:
+        found = read_json(succeed("info", zoo_model, "--json"))
+        assert found["class_names"] == list(ZOO)
+        assert found["flip_average"] is True
+        assert found["architecture"]["batch_norm"] is True
+        assert found["architecture"]["conv_filters"] == [
+            {"filters": 8, "size": 5, "pool": "avg", "stride": 2, "batch_norm": None},
+            [8, 3],
+        ]
+        assert found["training"]["optimizer"]["name"] == "adamw"
+        assert found["training"]["augment"]["shift"] == 1
+
+    def test_a_model_of_bare_arrays(self, tmp_path: Path) -> None:
+        ferrocnn.CNN((8, 8, 1), [(2, 3)], [10], seed=0).save(tmp_path / "bare.npz")
+        assert "10: not named" in succeed("info", tmp_path / "bare.npz").stdout

@@ -6,8 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
-from cli_cases import error_line, invoke, python, read_json, succeed
+from cli_cases import ZOO, error_line, invoke, python, read_json, succeed
 from PIL import Image
 
 import ferrocnn
@@ -27,11 +28,39 @@ class TestPredict:
         files = [unseen / "Dog" / "002.png", unseen / "Cat" / "003.png"]
         items = read_json(succeed("predict", model, *files, "--json"))
         truths = ferrocnn.load(model).predict(files)
-        assert [item.keys() for item in items] == [{"path", "class", "probability"}] * 2
+        keys = {"path", "class", "probability", "probabilities"}
+        assert [item.keys() for item in items] == [keys] * 2
         for item, path, truth in zip(items, files, truths, strict=True):
             assert (item["path"], item["class"]) == (str(path), truth.name)
             assert item["probability"] == pytest.approx(truth.probability, abs=1e-6)
             assert item["probability"] >= 0.5
+            assert item["probabilities"][truth.name] == item["probability"]
+            assert item["probabilities"].keys() == {"Cat", "Dog"}
+            assert sum(item["probabilities"].values()) == pytest.approx(1)
+
+    def test_of_four_classes_the_three_most_probable(self, zoo_model: Path, zoo: Path) -> None:
+        files = [zoo / "Ant" / "002.png", zoo / "Dog" / "003.png"]
+        shares = ferrocnn.load(zoo_model).predict_proba(files)
+        lines = succeed("predict", zoo_model, *files).stdout.splitlines()
+        items = read_json(succeed("predict", zoo_model, *files, "--json"))
+        for path, row, line, item in zip(files, shares, lines, items, strict=True):
+            ranked = sorted(zip(row, ZOO, strict=True), reverse=True)
+            assert line == f"{path}: " + ", ".join(f"{name} {p:.2f}" for p, name in ranked[:3])
+            assert item["class"] == ranked[0][1]
+            assert list(item["probabilities"]) == list(ZOO)
+            np.testing.assert_allclose(list(item["probabilities"].values()), row, rtol=1e-6)
+
+    def test_threshold_decides_between_two_classes(self, model: Path, unseen: Path) -> None:
+        path = unseen / "Cat" / "003.png"
+        (item,) = read_json(succeed("predict", model, path, "--json"))
+        dog = item["probabilities"]["Dog"]
+        for threshold, name in ((dog * 0.99, "Dog"), (dog * 1.01, "Cat")):
+            line = succeed("predict", model, path, "--threshold", f"{threshold:.9f}").stdout
+            assert line == f"{path}: {name} {item['probabilities'][name]:.2f}\n"
+
+    def test_threshold_with_more_outputs(self, zoo_model: Path, zoo: Path) -> None:
+        line = error_line(invoke("predict", zoo_model, zoo, "--threshold", "0.4"))
+        assert "--threshold: expected a model of two classes with one output" in line
 
     def test_bad_files_do_not_stop_the_others(
         self, model: Path, unseen: Path, tmp_path: Path

@@ -21,7 +21,7 @@ class TestProgram:
         result = python("--version", cwd=tmp_path)
         assert result.stdout == f"ferrocnn {ferrocnn.__version__}\n"
 
-    @pytest.mark.parametrize("command", ["train", "evaluate", "predict", "info", "demo"])
+    @pytest.mark.parametrize("command", ["train", "find-lr", "evaluate", "predict", "info", "demo"])
     def test_help_has_an_example(self, command: str) -> None:
         assert command in succeed("--help").stdout
         assert f"  ferrocnn {command}" in succeed(command, "--help").stdout
@@ -40,7 +40,12 @@ class TestProgram:
             ["train", "x", "--val-fraction", "1"],
             ["train", "x", "--optimizer", "magic"],
             ["train", "x", "--seed", "-1"],
+            ["find-lr"],
+            ["find-lr", "x", "--recipe", "magic"],
+            ["find-lr", "x", "--seed", "-1"],
             ["evaluate", "x"],
+            ["evaluate", "x", "y", "--threshold", "0"],
+            ["predict", "x", "y", "--threshold", "nan"],
             ["predict", "x"],
             ["info"],
             ["demo", "x"],

@@ -1,4 +1,4 @@
-"""The command line: `ferrocnn train`, `evaluate`, `predict`, `info` and `demo`.
+"""The command line: `ferrocnn train`, `find-lr`, `evaluate`, `predict`, `info` and `demo`.
 
 Exit codes: 0 done, 1 failed (one line on stderr says why), 2 wrong usage, 130 interrupted.
 Results go to stdout; progress and notes go to stderr wherever stdout may be piped on.
@@ -10,6 +10,7 @@ import ferrocnn
 from ferrocnn.cli.common import Commands
 from ferrocnn.cli.demo import demo_command
 from ferrocnn.cli.evaluate import evaluate_command
+from ferrocnn.cli.find_lr import find_lr_command
 from ferrocnn.cli.info import info_command
 from ferrocnn.cli.predict import predict_command
 from ferrocnn.cli.train import train_command
@@ -33,5 +34,12 @@ def main() -> None:
     """
 
 
-for command in (train_command, evaluate_command, predict_command, info_command, demo_command):
+for command in (
+    train_command,
+    find_lr_command,
+    evaluate_command,
+    predict_command,
+    info_command,
+    demo_command,
+):
     main.add_command(command)

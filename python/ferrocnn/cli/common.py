@@ -77,6 +77,28 @@ class FiniteRange(click.FloatRange):
         return number
 
 
+threshold_option = click.option(
+    "--threshold",
+    type=FiniteRange(min=0, max=1, min_open=True, max_open=True),
+    help="Name the second class from this probability on; for models of two classes.  "
+    "[default: 0.5]",
+)
+
+
+def check_threshold(threshold: float | None, model: "CNN") -> float:
+    """Return the threshold, 0.5 where none was given.
+
+    Raises ValueError where one was given and the model has more than one output.
+    """
+    units = model.fc_layers[-1]
+    if threshold is not None and units > 1:
+        raise ValueError(
+            f"--threshold: expected a model of two classes with one output, got one with {units} "
+            "outputs, which names the most probable class; leave --threshold out"
+        )
+    return 0.5 if threshold is None else threshold
+
+
 def reason(error: Exception) -> str:
     """What went wrong, for a person: no errno numbers, no file name, never empty."""
     if isinstance(error, MemoryError):

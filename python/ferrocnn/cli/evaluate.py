@@ -1,5 +1,6 @@
 """`ferrocnn evaluate`: how well a model does on a folder of images."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,21 +8,29 @@ import click
 import numpy as np
 
 from ferrocnn.cli.common import (
+    check_threshold,
     describe_dataset,
     echo_json,
     load_classifier,
     no_cache_option,
     note,
+    threshold_option,
 )
+
+WIDEST_TABLE = 20  # classes; of more the commonest mistakes are shown
+SHOWN_MISTAKES = 20
 
 
 @click.command(name="evaluate", short_help="Measure a model on a folder of images.")
 @click.argument("model_path", metavar="MODEL", type=click.Path(path_type=Path))
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+@threshold_option
 @no_cache_option
-def evaluate_command(model_path: Path, folder: Path, as_json: bool, no_cache: bool) -> None:
-    """Measure MODEL on FOLDER: accuracy, loss and which class is taken for which.
+def evaluate_command(
+    model_path: Path, folder: Path, as_json: bool, threshold: float | None, no_cache: bool
+) -> None:
+    """Measure MODEL on FOLDER: accuracy, F1, AUC, loss, each class, and what is taken for what.
 
     FOLDER holds one folder of images for each class, named as the model names them. Of a
     FOLDER with train and val inside, val is used.
@@ -31,9 +40,10 @@ def evaluate_command(model_path: Path, folder: Path, as_json: bool, no_cache: bo
       ferrocnn evaluate pets.npz PetImages/test
     """
     from ferrocnn.images import load_images
-    from ferrocnn.metrics import evaluate
+    from ferrocnn.metrics import evaluate, report
 
     model, names, preprocessing = load_classifier(model_path)
+    threshold = check_threshold(threshold, model)
     judged = _validation_part(folder, names)
     if judged != folder:
         note(f"{folder} holds a train/val pair: evaluated on {judged}")
@@ -42,24 +52,27 @@ def evaluate_command(model_path: Path, folder: Path, as_json: bool, no_cache: bo
     )
     for line in describe_dataset(dataset, judged):
         note(line)
-    result = evaluate(model, dataset.images, dataset.labels)
+    result = evaluate(model, dataset.images, dataset.labels, threshold)
     if as_json:
-        echo_json(
-            {
-                "accuracy": result.accuracy,
-                "loss": result.loss,
-                "count": result.count,
-                "skipped": len(dataset.skipped),
-                "confusion": result.confusion.tolist(),
-                "class_names": list(names),
-            }
-        )
+        more = {"skipped": len(dataset.skipped), "class_names": list(names)}
+        echo_json(result.to_dict() | more)
         return
-    click.echo(f"images    {result.count:,}")
-    click.echo(f"accuracy  {result.accuracy:.4f}")
-    click.echo(f"loss      {result.loss:.4f}")
-    click.echo()
-    for line in confusion_table(result.confusion, names):
+    values = {
+        "accuracy": result.accuracy,
+        "balanced accuracy": result.balanced_accuracy,
+        "F1": result.f1,
+        "AUC": result.auc,
+        "loss": result.loss,
+    }
+    click.echo(f"{'images':19}{result.count:,}")
+    for name, value in values.items():
+        click.echo(f"{name:19}{value:.4f}" if math.isfinite(value) else f"{name:19}-")
+    click.echo(f"\n{report(result, names)}\n")
+    if len(names) <= WIDEST_TABLE:
+        lines = confusion_table(result.confusion, names)
+    else:
+        lines = commonest_mistakes(result.confusion, names)
+    for line in lines:
         click.echo(line)
 
 
@@ -80,21 +93,27 @@ def _validation_part(folder: Path, names: Sequence[str]) -> Path:
 def confusion_table(confusion: np.ndarray, names: Sequence[str]) -> list[str]:
     """Lines of a table: a row for each true class, a column for each predicted one.
 
-    `confusion` is (k, k) int64, rows truth, columns predicted. The last column is the share of
-    the row that is right.
+    `confusion` is (k, k) int64, rows truth, columns predicted.
     """
-    header = ["", *(f"predicted {name}" for name in names), "right"]
-    rows = [header]
-    for index, name in enumerate(names):
-        counts = confusion[index]
-        total = int(counts.sum())
-        right = f"{100 * int(counts[index]) / total:.1f} %" if total else "-"
-        rows.append([f"true {name}", *(f"{int(count):,}" for count in counts), right])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+    rows = [["true", *names]]
+    rows += [
+        [name, *(f"{count:,}" for count in counts)]
+        for name, counts in zip(names, confusion.tolist(), strict=True)
+    ]
+    first, *widths = (max(map(len, column)) for column in zip(*rows, strict=True))
+    lines = [
+        "  ".join([row[0].ljust(first), *map(str.rjust, row[1:], widths)]).rstrip() for row in rows
+    ]
+    return [" " * (first + 2) + "predicted", *lines]
+
+
+def commonest_mistakes(confusion: np.ndarray, names: Sequence[str]) -> list[str]:
+    """Lines that name the pairs of classes that are confused most often."""
+    mistakes = confusion * (1 - np.eye(len(names), dtype=np.int64))
+    order = np.argsort(-mistakes, axis=None, kind="stable")[:SHOWN_MISTAKES]
+    pairs = [divmod(int(place), len(names)) for place in order]
     return [
-        "  ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
+        f"{names[true]} taken for {names[named]}: {mistakes[true, named]:,}"
+        for true, named in pairs
+        if mistakes[true, named]
     ]

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from ferrocnn.checkpoint import ModelFile
     from ferrocnn.model import CNN
 
+TABLED = ("input_shape", "conv_filters", "fc_layers")  # what the table of layers shows
+
 
 @click.command(name="info", short_help="Show what a model file holds.")
 @click.argument("model_path", metavar="MODEL", type=click.Path(path_type=Path))
@@ -37,9 +39,11 @@ def info_command(model_path: Path, as_json: bool) -> None:
             "path": model_path,
             "size": f"{model_path.stat().st_size:,} bytes",
             "format": f"{FORMAT} {FORMAT_VERSION}, written by ferrocnn {file.version}",
-            "classes": ", ".join(model.class_names or ("not known",)),
+            "classes": f"{model.classes}: {', '.join(model.class_names or ('not named',))}",
         },
     )
+    settings = model.config() | {"flip_average": model.flip_average}
+    _echo_section("architecture", {name: settings[name] for name in settings if name not in TABLED})
     if model.preprocessing is not None:
         height, width = model.preprocessing.image_size
         fields = model.preprocessing.to_dict()
@@ -50,9 +54,27 @@ def info_command(model_path: Path, as_json: bool) -> None:
 
 def _echo_section(title: str, values: Mapping[str, object]) -> None:
     click.echo(f"\n{title}")
+    width = max(map(len, values)) + 2
     for name, value in values.items():
-        shown = f"{value:.4g}" if isinstance(value, float) else str(value)
-        click.echo(f"  {name:<18}{shown}")
+        click.echo(f"  {name:<{width}}{_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    """A value as a person reads it; of a record only the settings that are on."""
+    if value is None or isinstance(value, bool):
+        return {None: "none", False: "no", True: "yes"}[value]
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        return ", ".join(
+            _shown(item) if key == "name" else f"{key} {_shown(item)}"
+            for key, item in value.items()
+            if item
+        )
+    if isinstance(value, list | tuple):
+        nested = any(isinstance(item, Mapping | list) for item in value)
+        return ("; " if nested else ", ").join(map(_shown, value))
+    return str(value)
 
 
 def _describe(path: Path, file: "ModelFile", model: "CNN") -> dict[str, object]:
@@ -66,6 +88,7 @@ def _describe(path: Path, file: "ModelFile", model: "CNN") -> dict[str, object]:
         "format_version": FORMAT_VERSION,
         "ferrocnn_version": file.version,
         "architecture": model.config(),
+        "flip_average": model.flip_average,
         "layers": [
             {
                 "name": layer.name,

@@ -1,23 +1,33 @@
-"""`ferrocnn predict`: a name and a probability for each photograph."""
+"""`ferrocnn predict`: the most probable class of each photograph."""
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 import numpy as np
 
-from ferrocnn.cli.common import Failure, echo_json, load_classifier, note, plural, reason
+from ferrocnn.cli.common import (
+    Failure,
+    check_threshold,
+    echo_json,
+    load_classifier,
+    note,
+    plural,
+    reason,
+    threshold_option,
+)
 
 if TYPE_CHECKING:
     from ferrocnn.model import CNN
     from ferrocnn.preprocessing import Preprocessing
 
 BATCH = 64  # files decoded and classified together
+SHOWN_CLASSES = 3
 
 # What a folder is searched for. A file that is named outright is judged by decoding it.
 SUFFIXES = frozenset(
@@ -27,26 +37,44 @@ SUFFIXES = frozenset(
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of one file: a name and its probability, or the error."""
+    """What came of one file: a name and the probability of every class, or the error."""
 
     path: str
     name: str = ""
-    probability: float = 0.0
+    probabilities: Mapping[str, float] = field(default_factory=dict)
     error: str | None = None
+
+    def __str__(self) -> str:
+        """The line that is printed: of several classes the most probable three."""
+        shown = [self.name]
+        if len(self.probabilities) > 2:
+            shown = sorted(self.probabilities, key=self.probabilities.__getitem__, reverse=True)
+        names = [f"{name} {self.probabilities[name]:.2f}" for name in shown[:SHOWN_CLASSES]]
+        return f"{self.path}: {', '.join(names)}"
 
     def to_dict(self) -> dict[str, object]:
         """The object that `--json` prints."""
         if self.error is not None:
             return {"path": self.path, "error": self.error}
-        return {"path": self.path, "class": self.name, "probability": self.probability}
+        return {
+            "path": self.path,
+            "class": self.name,
+            "probability": self.probabilities[self.name],
+            "probabilities": dict(self.probabilities),
+        }
 
 
 @click.command(name="predict", short_help="Name what a model sees in photographs.")
 @click.argument("model_path", metavar="MODEL", type=click.Path(path_type=Path))
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list instead of lines.")
-def predict_command(model_path: Path, files: tuple[Path, ...], as_json: bool) -> None:
+@threshold_option
+def predict_command(
+    model_path: Path, files: tuple[Path, ...], as_json: bool, threshold: float | None
+) -> None:
     """Name what MODEL sees in each of FILES, with the probability of that name.
+
+    A model of more than two classes gives the three most probable names; --json has all.
 
     A folder stands for the image files in it and in the folders below it (.jpg, .png, .webp
     and so on; hidden ones are left out). A file that cannot be read is reported and the
@@ -58,15 +86,16 @@ def predict_command(model_path: Path, files: tuple[Path, ...], as_json: bool) ->
       ferrocnn predict model.npz holiday/ --json
     """
     model, names, preprocessing = load_classifier(model_path)
+    threshold = check_threshold(threshold, model)
     answers: list[Answer] = []
     total = failed = 0
-    for answer in classify(model, names, preprocessing, files):
+    for answer in classify(model, names, preprocessing, files, threshold):
         total += 1
         if answer.error is not None:
             failed += 1
             note(f"{answer.path}: {answer.error}")
         elif not as_json:
-            click.echo(f"{answer.path}: {answer.name} {answer.probability:.2f}")
+            click.echo(answer)
         if as_json:
             answers.append(answer)
     if as_json:
@@ -76,7 +105,11 @@ def predict_command(model_path: Path, files: tuple[Path, ...], as_json: bool) ->
 
 
 def classify(
-    model: "CNN", names: tuple[str, ...], preprocessing: "Preprocessing", paths: Iterable[Path]
+    model: "CNN",
+    names: tuple[str, ...],
+    preprocessing: "Preprocessing",
+    paths: Iterable[Path],
+    threshold: float,
 ) -> Iterator[Answer]:
     """An answer for each file among `paths` and in the folders among them, in that order."""
     from ferrocnn.preprocessing import quiet_pillow
@@ -94,14 +127,26 @@ def classify(
         while batch := list(itertools.islice(files, BATCH)):
             decoded = list(pool.map(decode, batch))
             images = [item for item in decoded if isinstance(item, np.ndarray)]
-            seconds = iter(model.predict_proba(np.stack(images))[:, 0] if images else ())
+            named = _named(model, names, np.stack(images), threshold) if images else iter(())
             for item, result in zip(batch, decoded, strict=True):
                 if isinstance(result, Answer):
                     yield result
                 else:
-                    second = float(next(seconds))  # the probability of the second class
-                    label = int(second >= 0.5)
-                    yield Answer(str(item), names[label], second if label else 1 - second)
+                    yield Answer(str(item), *next(named))
+
+
+def _named(
+    model: "CNN", names: tuple[str, ...], images: np.ndarray, threshold: float
+) -> Iterator[tuple[str, Mapping[str, float]]]:
+    """The name of each of the images, and the probability of every class."""
+    from ferrocnn.losses import make_loss
+
+    loss, logits = make_loss(model.fc_layers[-1]), model.logits(images)
+    shares = loss.probabilities(logits)
+    if shares.shape[1] == 1:
+        shares = np.hstack([1 - shares, shares])
+    for label, row in zip(loss.labels(logits, threshold), shares.tolist(), strict=True):
+        yield names[label], dict(zip(names, row, strict=True))
 
 
 def expand(path: Path) -> Iterator[Path | Answer]:
