@@ -41,7 +41,9 @@ pub(super) fn elu_slope(x: f32) -> f32 {
 /// `x * P(N <= x)` for a standard normal N (Hendrycks and Gimpel 2016), the exact form.
 #[inline(always)]
 pub(super) fn gelu(x: f32) -> f32 {
-    x * normal_below(x)
+    // The product is 0 from here on, and infinity times 0 would not be.
+    let near = if x < -16.0 { -16.0 } else { x };
+    near * normal_below(near)
 }
 
 #[inline(always)]
