@@ -147,6 +147,7 @@ def conv_pool_backward(
     geometry: BlockGeometry,
     grad: _Floats,
     winners: NDArray[np.uint8],
+    relu: bool,
     x: NDArray[Any],
     weight: _Floats,
     dx: _Floats | None,

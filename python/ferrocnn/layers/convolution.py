@@ -100,9 +100,16 @@ class ConvPool(_Convolution):
     def backward(self, grad: Floats, *, need_dx: bool) -> Floats | None:
         """See `Layer.backward`. grad: (n, *output_shape); dx: (n, *input_shape)."""
         dx = self._dx(len(grad), need_dx)
-        winners = self._winners[: len(grad)]
         _kernels.conv_pool_backward(
-            self._geometry, grad, winners, self._x, self.weight, dx, self.dweight, self.dbias
+            self._geometry,
+            grad,
+            self._winners[: len(grad)],
+            self._relu,
+            self._x,
+            self.weight,
+            dx,
+            self.dweight,
+            self.dbias,
         )
         return dx
 

@@ -14,6 +14,7 @@ pub fn conv_pool_backward(
     geometry: &BlockGeometry,
     grad: Array<'_, f32, Ix4>,
     winners: Array<'_, u8, Ix4>,
+    relu: bool,
     x: &Bound<'_, PyAny>,
     weight: Array<'_, f32, Ix4>,
     dx: Option<Array<'_, f32, Ix4>>,
@@ -29,7 +30,7 @@ pub fn conv_pool_backward(
     let dx = dx.as_mut().map(|dx| dx.as_array_mut());
     let (dweight, dbias) = (dweight.as_array_mut(), dbias.as_array_mut());
     let g = &geometry.0;
-    with_images!(images, x => run(py, || conv::conv_pool_backward(g, grad, winners, x, weight, dx, dweight, dbias)))
+    with_images!(images, x => run(py, || conv::conv_pool_backward(g, grad, winners, relu, x, weight, dx, dweight, dbias)))
 }
 
 #[pyfunction]

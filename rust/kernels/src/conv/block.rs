@@ -60,7 +60,8 @@ pub(crate) fn forward<T: Pixel>(
 
 /// The gradients of [`conv_pool`]: overwrites `dx` (where asked for), `dweight` and `dbias`,
 /// shaped as `x`, `weight` and `bias`, from `grad`, shaped as `out`, and the winners that forward
-/// gave.
+/// gave. `relu` says whether forward had the ReLU, which leaves about half of the windows without
+/// gradient: it decides on the algorithm, not on what is computed.
 ///
 /// # Errors
 /// An array whose shape is not that of the geometry.
@@ -69,6 +70,7 @@ pub fn conv_pool_backward<T: Pixel>(
     geometry: &BlockGeometry,
     grad: ArrayView4<f32>,
     winners: ArrayView4<u8>,
+    relu: bool,
     x: ArrayView4<T>,
     weight: ArrayView4<f32>,
     mut dx: Option<ArrayViewMut4<f32>>,
@@ -88,7 +90,7 @@ pub fn conv_pool_backward<T: Pixel>(
         None => None,
     };
 
-    if winograd::serves(conv, true) {
+    if !relu && winograd::serves(conv, true) {
         let grad = winograd::Grad::Pooled(grad, winners);
         let shape = pool.output_shape();
         winograd::backward(&winograd::Layer { conv, grad, shape, x, weight }, dx, dweight, dbias);
