@@ -140,7 +140,7 @@ fn clamp(x: f32, limit: f32) -> f32 {
 /// `exp(-x)` for x of 0 and more, within 2 units in the last place; 1 for x below 0.
 ///
 /// With n the whole number nearest to -x / ln 2, it is 2^n times the exponential of the rest, at
-/// most ln 2 / 2, whose Taylor series needs seven terms.
+/// most ln 2 / 2, whose Taylor series needs eight terms.
 #[inline(always)]
 fn decay(x: f32) -> f32 {
     // From here on it rounds to 0.
@@ -158,10 +158,8 @@ fn decay(x: f32) -> f32 {
     let rounded = z * std::f32::consts::LOG2_E + ROUND;
     let n = rounded - ROUND;
     let r = z - n * LN_2_HIGH - n * LN_2_LOW;
-    let series = 1.0
-        + r * (1.0
-            + r * (0.5
-                + r * (1.0 / 6.0 + r * (1.0 / 24.0 + r * (1.0 / 120.0 + r * (1.0 / 720.0))))));
+    let tail = 1.0 / 24.0 + r * (1.0 / 120.0 + r * (1.0 / 720.0 + r * (1.0 / 5040.0)));
+    let series = 1.0 + r * (1.0 + r * (0.5 + r * (1.0 / 6.0 + r * tail)));
     let power = f32::from_bits((rounded.to_bits() << 23).wrapping_add(UP.to_bits()));
     series * power * DOWN
 }
