@@ -106,6 +106,10 @@ def example_calls(batch, size, c):
     logits, targets = normal(6, (batch * size, 1))[0], np.arange(batch * size)[:, None] % 2
     targets = targets.astype(np.float32)
     weights = np.abs(logits[::-1, 0]).copy()
+    gamma, beta = normal(7, (c,), (c,))
+    mean, variance = x.mean((0, 1, 2)), x.var((0, 1, 2))
+    moments = {"mean": mean, "variance": variance}
+    draw = {"rate": 0.3, "key": 11}
     distributions = reference.softmax(hidden[:, ::-1]).astype(np.float32)
     return {
         "conv2d": (ops.conv2d, {"x": x, "weight": weight, "bias": bias}, {}),
@@ -142,6 +146,32 @@ def example_calls(batch, size, c):
         "relu": (ops.relu, {"x": x}, {}),
         "relu_backward": (ops.relu_backward, {"grad": x[::-1].copy(), "x": x}, {}),
         "sigmoid": (ops.sigmoid, {"x": logits}, {}),
+        **{
+            kind: (ops.activation, {"x": x}, {"kind": kind})
+            for kind in ("leaky_relu", "elu", "gelu", "silu", "tanh")
+        },
+        **{
+            f"{kind} backward": (
+                ops.activation_backward,
+                {"grad": x[::-1].copy(), "x": x},
+                {"kind": kind},
+            )
+            for kind in ("leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid")
+        },
+        "dropout": (ops.dropout, {"x": x}, draw),
+        "spatial dropout": (ops.dropout, {"x": x}, draw | {"spatial": True}),
+        "dropout_backward": (ops.dropout_backward, {"grad": x}, draw),
+        "batch_norm": (ops.batch_norm, {"x": x, "gamma": gamma, "beta": beta}, {}),
+        "batch_norm_inference": (
+            ops.batch_norm_inference,
+            {"x": x, "gamma": gamma, "beta": beta, **moments},
+            {},
+        ),
+        "batch_norm_backward": (
+            ops.batch_norm_backward,
+            {"grad": x[::-1].copy(), "x": x, "gamma": gamma, **moments},
+            {},
+        ),
         "sigmoid_cross_entropy": (
             ops.sigmoid_cross_entropy,
             {"logits": logits, "targets": targets, "weights": weights},

@@ -28,8 +28,13 @@ FLOAT_ARRAYS = [
 ]
 
 
+ELEMENTWISE = ["relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid"]
+DROPOUT = ["dropout", "spatial dropout", "dropout_backward"]
 # Ops of one array, with no shape to fit.
-ALONE = ("max_pool2d", "avg_pool2d", "global_avg_pool2d", "relu", "sigmoid", "softmax")
+ALONE = ["max_pool2d", "avg_pool2d", "global_avg_pool2d", "softmax", *ELEMENTWISE, *DROPOUT]
+# Arrays that may have any number of axes.
+ANY_RANK = [(name, "x") for name in (*ELEMENTWISE, *DROPOUT, "batch_norm", "batch_norm_inference")]
+ANY_RANK.append(("dropout_backward", "grad"))
 
 
 @pytest.mark.parametrize(("name", "key"), FLOAT_ARRAYS)
@@ -43,16 +48,16 @@ def test_an_empty_array(name, key):
     refused(name, f"{key}|x|logits|grad|input_shape", {key: CALLS[name][1][key][:0]})
 
 
-@pytest.mark.parametrize(
-    ("name", "key"), [n for n in FLOAT_ARRAYS if n[0] not in ("relu", "sigmoid")]
-)
+@pytest.mark.parametrize(("name", "key"), [n for n in FLOAT_ARRAYS if n not in ANY_RANK])
 def test_a_missing_axis(name, key):
     refused(name, f"{key}|grad|targets", {key: CALLS[name][1][key][0]})
 
 
 @pytest.mark.parametrize(("name", "key"), [n for n in FLOAT_ARRAYS if n[0] not in ALONE])
 def test_a_shape_that_does_not_fit_the_others(name, key):
-    refused(name, f"{key}|grad|x|weight|bias|targets|winners", {key: CALLS[name][1][key][..., 1:]})
+    refused(
+        name, f"{key}|grad|x|weight|bias|gamma|targets|winners", {key: CALLS[name][1][key][..., 1:]}
+    )
 
 
 @pytest.mark.parametrize(

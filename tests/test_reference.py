@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import reference
-from reference_network import ReferenceNetwork, random_parameters
+from reference_network import ReferenceNetwork
 
 H = 1e-6
 
@@ -232,7 +232,7 @@ def test_network_gradients(padding, size):
     network = ReferenceNetwork(conv_filters, fc_layers, padding)
     for seed in itertools.count():
         rng = np.random.default_rng(seed)
-        parameters = random_parameters(rng, (*size, 2), conv_filters, fc_layers, padding)
+        parameters = network.random_parameters(rng, (*size, 2))
         x, y = rng.normal(size=(3, *size, 2)), np.array([0, 1, 1])
         # A step of H must not change a winner. Values in later layers move more than the weights.
         if network.distance_to_kink(parameters, x) > 100 * H:

@@ -58,20 +58,35 @@ def test_a_wrong_count_is_named(count: object, error: type[Exception]) -> None:
 
 STEP = """
 import numpy as np, hashlib, ferrocnn
-model = ferrocnn.CNN((40, 36, 3), [(8, 3), (16, 3), (24, 3), (9, 3)], [33, 1], seed=0)
+Conv = ferrocnn.Conv
+model = ferrocnn.CNN((40, 36, 3), {blocks}, [33, 1], seed=0, {arguments})
 X = np.random.default_rng(0).integers(0, 256, (37, 40, 36, 3), np.uint8)
 ferrocnn.train(model, X, np.arange(37) % 2, epochs=2, optimizer="adam", seed=0, progress=False)
 digest = hashlib.sha256()
-for value in model.parameters().values():
+for value in (*model.state().values(), model.logits(X)):
     digest.update(value.tobytes())
 print(ferrocnn._kernels.instruction_set(), digest.hexdigest())
 """
 
 
-def test_avx2_and_avx512_train_the_same_bits() -> None:
+NETWORKS = {
+    "plain": ("[(8, 3), (16, 3), (24, 3), (9, 3)]", ""),
+    **{
+        activation: (
+            "[(8, 3), (19, 3), Conv(24, 3, 'avg'), Conv(9, 2, None, 2, batch_norm=False)]",
+            f"activation={activation!r}, batch_norm=True, dropout=0.2, spatial_dropout=0.1",
+        )
+        for activation in _kernels.ACTIVATIONS
+    },
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_avx2_and_avx512_train_the_same_bits(name: str) -> None:
     if not {"avx2", "avx512"} <= set(_kernels.instruction_sets()):
         pytest.skip("this machine lacks avx512 or avx2")
-    results = [run(STEP, FERROCNN_ISA=isa).stdout.split() for isa in ("avx2", "avx512")]
+    step = STEP.format(blocks=NETWORKS[name][0], arguments=NETWORKS[name][1])
+    results = [run(step, FERROCNN_ISA=isa).stdout.split() for isa in ("avx2", "avx512")]
     assert [result[0] for result in results] == ["avx2", "avx512"]
     assert results[0][1] == results[1][1]
 

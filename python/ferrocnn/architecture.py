@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ferrocnn._kernels import ACTIVATIONS
-from ferrocnn.checks import check_bool, check_decay, check_positive_int
+from ferrocnn.checks import check_bool, check_positive_int, check_rate
 from ferrocnn.layers import (
     Activation,
     AveragePool,
@@ -43,11 +43,13 @@ class Conv:
 
     def __post_init__(self) -> None:
         for name in ("filters", "size", "stride"):
-            check_positive_int(f"conv_filters: {name}", getattr(self, name))
+            number = check_positive_int(f"conv_filters: {name}", getattr(self, name))
+            object.__setattr__(self, name, number)
         if self.pool not in _POOLS:
             raise ValueError(f'conv_filters: expected pool "max", "avg" or None, got {self.pool!r}')
         if self.batch_norm is not None:
-            check_bool("conv_filters: batch_norm", self.batch_norm)
+            flag = check_bool("conv_filters: batch_norm", self.batch_norm)
+            object.__setattr__(self, "batch_norm", flag)
 
 
 Block = tuple[int, int] | Conv
@@ -156,8 +158,8 @@ def check_architecture(
         padding,
         activation,
         check_bool("batch_norm", batch_norm),
-        check_decay("dropout", dropout),
-        check_decay("spatial_dropout", spatial_dropout),
+        check_rate("dropout", dropout),
+        check_rate("spatial_dropout", spatial_dropout),
         check_bool("global_average_pool", global_average_pool),
     )
 

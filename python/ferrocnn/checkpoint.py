@@ -9,14 +9,14 @@ import io
 import json
 import os
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ferrocnn._kernels import __version__
-from ferrocnn.architecture import check_architecture
+from ferrocnn.architecture import Architecture, check_architecture
 from ferrocnn.checks import check_bool
 from ferrocnn.errors import ModelFileError
 from ferrocnn.files import replacing
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 FORMAT = "ferrocnn-model"
 # 2 has the arguments of `CNN` after `padding`, and the statistics of batch norms.
 FORMAT_VERSION = 2
+_CONFIG_1 = ["input_shape", "conv_filters", "fc_layers", "padding", "seed"]
 
 _RECORD = "record"
 # The record is a page of text, and the header of an array a line; more is not ours.
@@ -151,6 +152,10 @@ def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
 def _read(archive: zipfile.ZipFile) -> ModelFile:
     record = _read_record(archive)
     config = _entry(record, "config", dict)
+    known = [field.name for field in fields(Architecture)]
+    keys = _CONFIG_1 if record["format_version"] == 1 else [*known, "seed"]
+    if set(config) != set(keys):
+        raise ValueError(f"config: expected the keys {keys}, got {list(config)}")
     _check_extent(archive, config)
     model = _build(config)
     expected = {name: array.shape for name, array in model.state().items()}

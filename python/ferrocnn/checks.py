@@ -101,6 +101,14 @@ def check_decay(name: str, value: Any) -> float:
     return number
 
 
+def check_rate(name: str, value: Any) -> float:
+    """Return `value` as a probability below 1, also when rounded to float32."""
+    number = check_decay(name, value)
+    if np.float32(number) == 1:
+        raise ValueError(f"{name}: expected at least 0 and below 1, got {number:.9g}")
+    return number
+
+
 def check_images(X: ArrayLike, input_shape: Sequence[int], name: str = "X") -> Images:
     """Return a batch of images as a C-contiguous array that the kernels take.
 

@@ -35,6 +35,15 @@ from ferrocnn.ops_losses import (
     softmax_cross_entropy,
     softmax_cross_entropy_backward,
 )
+from ferrocnn.ops_pointwise import (
+    activation,
+    activation_backward,
+    batch_norm,
+    batch_norm_backward,
+    batch_norm_inference,
+    dropout,
+    dropout_backward,
+)
 from ferrocnn.updates import (
     adam_update,
     average_update,
@@ -44,14 +53,21 @@ from ferrocnn.updates import (
 )
 
 __all__ = [
+    "activation",
+    "activation_backward",
     "adam_update",
     "average_update",
     "avg_pool2d",
     "avg_pool2d_backward",
+    "batch_norm",
+    "batch_norm_backward",
+    "batch_norm_inference",
     "conv2d",
     "conv2d_backward",
     "dense",
     "dense_backward",
+    "dropout",
+    "dropout_backward",
     "global_avg_pool2d",
     "global_avg_pool2d_backward",
     "lion_update",

@@ -11,7 +11,7 @@ mod common;
 use common::values;
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use ferrocnn_kernels::conv::{conv_pool_relu, conv_pool_relu_backward};
+use ferrocnn_kernels::conv::{After, conv_pool, conv_pool_backward};
 use ferrocnn_kernels::dense::{dense, dense_backward, dense_update};
 use ferrocnn_kernels::optimizer::{Rate, Rule};
 use ferrocnn_kernels::{BlockGeometry, Padding};
@@ -62,7 +62,7 @@ fn conv_backward(bencher: Bencher<'_, '_>, block: (usize, usize, usize)) {
     let mut dbias = Array1::zeros(block.bias.dim());
     let operations = block.operations() * if first { 1 } else { 2 };
     bencher.counter(ItemsCount::new(operations)).bench_local(|| {
-        conv_pool_relu_backward(
+        conv_pool_backward(
             &block.geometry,
             grad.view(),
             block.winners.view(),
@@ -137,11 +137,12 @@ impl Block {
     }
 
     fn forward(&mut self) {
-        conv_pool_relu(
+        conv_pool(
             &self.geometry,
             self.x.view(),
             self.weight.view(),
             self.bias.view(),
+            After::RELU,
             self.out.view_mut(),
             self.winners.view_mut(),
         )

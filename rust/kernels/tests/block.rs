@@ -3,11 +3,9 @@
 mod common;
 
 use common::{for_each_product, rounding, values, zeros};
-use ferrocnn_kernels::conv::{
-    OFF, conv_pool_relu, conv_pool_relu_backward, conv2d, conv2d_backward,
-};
+use ferrocnn_kernels::conv::{After, OFF, conv_pool, conv_pool_backward, conv2d, conv2d_backward};
 use ferrocnn_kernels::pool::{max_pool, max_pool_backward};
-use ferrocnn_kernels::{BlockGeometry, Padding};
+use ferrocnn_kernels::{BlockGeometry, KernelError, Padding};
 use ndarray::{Array1, Array4, Dimension};
 use proptest::prelude::*;
 
@@ -72,11 +70,17 @@ fn true_conv(
     conv
 }
 
-/// Pool and ReLU by the general kernels: output, and winners where the ReLU is on.
-fn general_pool(g: &BlockGeometry, conv: &Array4<f32>) -> (Array4<f32>, Array4<u8>) {
+/// The pool by the general kernel: output and winners.
+fn general_max(g: &BlockGeometry, conv: &Array4<f32>) -> (Array4<f32>, Array4<u8>) {
     let mut out = Array4::zeros(shape(conv.shape()[0], g.pool.output_shape()));
     let mut winners = Array4::zeros(out.dim());
     max_pool(&g.pool, conv.view(), out.view_mut(), winners.view_mut()).unwrap();
+    (out, winners)
+}
+
+/// Pool and ReLU by the general kernels: output, and winners where the ReLU is on.
+fn general_pool(g: &BlockGeometry, conv: &Array4<f32>) -> (Array4<f32>, Array4<u8>) {
+    let (mut out, mut winners) = general_max(g, conv);
     ferrocnn_kernels::activation::relu(out.as_slice_mut().unwrap());
     winners.zip_mut_with(&out, |winner, &out| {
         if out.is_nan() || out <= 0.0 {
@@ -92,11 +96,12 @@ fn fused(
     x: &Array4<f32>,
     weight: &Array4<f32>,
     bias: &Array1<f32>,
+    after: After,
 ) -> (Array4<f32>, Array4<u8>) {
     let mut out = Array4::from_elem(shape(x.shape()[0], g.pool.output_shape()), f32::NAN);
     let mut winners = Array4::from_elem(out.dim(), 9u8);
-    conv_pool_relu(g, x.view(), weight.view(), bias.view(), out.view_mut(), winners.view_mut())
-        .unwrap();
+    let (x, weight, bias) = (x.view(), weight.view(), bias.view());
+    conv_pool(g, x, weight, bias, after, out.view_mut(), winners.view_mut()).unwrap();
     (out, winners)
 }
 
@@ -110,15 +115,17 @@ fn assert_pooled(
     g: &BlockGeometry,
     conv: &Array4<f64>,
     (out, winners): (&Array4<f32>, &Array4<u8>),
+    relu: bool,
     tolerance: f64,
 ) {
     for ((i, y, x, f), &out) in out.indexed_iter() {
         let at = |place: usize| conv[[i, 2 * y + place / 2, 2 * x + place % 2, f]];
         let largest = (0..4).map(at).fold(f64::NEG_INFINITY, f64::max);
-        let difference = (f64::from(out) - largest.max(0.0)).abs();
+        let expected = if relu { largest.max(0.0) } else { largest };
+        let difference = (f64::from(out) - expected).abs();
         assert!(difference <= tolerance, "{g:?}: {out} instead of {largest}");
         let winner = winners[[i, y, x, f]];
-        assert_eq!(winner == OFF, out <= 0.0);
+        assert_eq!(winner == OFF, relu && out <= 0.0);
         if winner != OFF {
             assert!(at(winner.into()) >= largest - 2.0 * tolerance, "{g:?}: winner {winner}");
         }
@@ -149,7 +156,20 @@ proptest! {
         let weight = values(g.conv.weight_shape(), seed ^ 1);
         let bias = values(g.conv.out_channels, seed ^ 2);
         let (expected, expected_winners) = general_pool(&g, &general_conv(&g, &x, &weight, &bias));
-        let (out, winners) = fused(&g, &x, &weight, &bias);
+        let (out, winners) = fused(&g, &x, &weight, &bias, After::RELU);
+        prop_assert_eq!(bits(&out), bits(&expected));
+        prop_assert_eq!(winners, expected_winners);
+    }
+
+    #[test]
+    fn direct_forward_without_a_relu_has_the_bits_of_the_general_one(
+        g in geometries().prop_filter("direct", is_direct), batch in 1..4usize, seed: u64,
+    ) {
+        let x = values(shape(batch, g.conv.input_shape()), seed);
+        let weight = values(g.conv.weight_shape(), seed ^ 1);
+        let bias = values(g.conv.out_channels, seed ^ 2);
+        let (expected, expected_winners) = general_max(&g, &general_conv(&g, &x, &weight, &bias));
+        let (out, winners) = fused(&g, &x, &weight, &bias, After::default());
         prop_assert_eq!(bits(&out), bits(&expected));
         prop_assert_eq!(winners, expected_winners);
     }
@@ -163,9 +183,38 @@ proptest! {
         let weight = values(g.conv.weight_shape(), seed ^ 1);
         let bias = values(g.conv.out_channels, seed ^ 2);
         let conv = true_conv(&g, &x, &weight, &bias);
-        let (out, winners) = fused(&g, &x, &weight, &bias);
-        let terms = 9 * g.conv.in_channels + 1;
-        assert_pooled(&g, &conv, (&out, &winners), 2.0 * rounding(terms));
+        let tolerance = 2.0 * rounding(9 * g.conv.in_channels + 1);
+        for after in [After::RELU, After::default()] {
+            let (out, winners) = fused(&g, &x, &weight, &bias, after);
+            assert_pooled(&g, &conv, (&out, &winners), after.relu, tolerance);
+        }
+    }
+
+    /// Both kinds of forward, with each kind of vector full, partly filled and several.
+    #[test]
+    fn factors_and_addends_come_after_the_pool_and_before_the_relu(
+        g in prop_oneof![geometries(), winograd_geometries()], batch in 1..4usize, seed: u64,
+    ) {
+        let x = values(shape(batch, g.conv.input_shape()), seed);
+        let weight = values(g.conv.weight_shape(), seed ^ 1);
+        let bias = values(g.conv.out_channels, seed ^ 2);
+        let (factor, addend) = (values(bias.len(), seed ^ 3), values(bias.len(), seed ^ 4));
+        let affine = Some((factor.as_slice().unwrap(), addend.as_slice().unwrap()));
+        let (pooled, places) = fused(&g, &x, &weight, &bias, After::default());
+        for relu in [false, true] {
+            let (out, winners) = fused(&g, &x, &weight, &bias, After { affine, relu });
+            for ((i, y, x, f), &out) in out.indexed_iter() {
+                let product = f64::from(pooled[[i, y, x, f]]) * f64::from(factor[f]);
+                let sum = product + f64::from(addend[f]);
+                let expected = if relu { sum.max(0.0) } else { sum };
+                // One or two roundings, as the instruction set has it.
+                let tolerance = f64::from(f32::EPSILON) * (product.abs() + sum.abs());
+                prop_assert!((f64::from(out) - expected).abs() <= tolerance, "{out}, not {expected}");
+                let off = relu && out <= 0.0;
+                let place = places[[i, y, x, f]];
+                prop_assert_eq!(winners[[i, y, x, f]], if off { OFF } else { place });
+            }
+        }
     }
 
     #[test]
@@ -198,7 +247,7 @@ proptest! {
         let mut dx = Array4::from_elem(x.dim(), f32::NAN);
         let mut dweight = Array4::from_elem(weight.dim(), f32::NAN);
         let mut dbias = Array1::from_elem(bias.dim(), f32::NAN);
-        conv_pool_relu_backward(
+        conv_pool_backward(
             &g,
             grad.view(),
             winners.view(),
@@ -225,10 +274,26 @@ fn nan_and_ties_go_through_the_fused_pool_as_through_the_general_one() {
     x[[0, 2, 3, 0]] = f32::NAN;
     let (weight, bias) = (values((1, 1, 1, 20), 6), Array1::zeros(20));
     let (expected, expected_winners) = general_pool(&g, &general_conv(&g, &x, &weight, &bias));
-    let (out, winners) = fused(&g, &x, &weight, &bias);
+    let (out, winners) = fused(&g, &x, &weight, &bias, After::RELU);
     assert_eq!(expected.iter().filter(|value| value.is_nan()).count(), 40);
     assert!(out.iter().zip(&expected).all(|(a, b)| a == b || (a.is_nan() && b.is_nan())));
     assert_eq!(winners, expected_winners);
+}
+
+#[test]
+fn vectors_of_another_length_than_the_channels_are_refused() {
+    let g = BlockGeometry::new((4, 4, 1), (3, 3), 5, Padding::Same).unwrap();
+    let (x, weight, bias) = (values((1, 4, 4, 1), 1), values((3, 3, 1, 5), 2), Array1::zeros(5));
+    let (long, short) = ([1.0; 5], [1.0; 4]);
+    let wrong = [("factor", &short[..], &long[..]), ("addend", &long[..], &short[..])];
+    for (argument, factor, addend) in wrong {
+        let (mut out, mut winners) = (Array4::zeros((1, 2, 2, 5)), Array4::zeros((1, 2, 2, 5)));
+        let (x, weight, bias) = (x.view(), weight.view(), bias.view());
+        let after = After { affine: Some((factor, addend)), relu: true };
+        let result = conv_pool(&g, x, weight, bias, after, out.view_mut(), winners.view_mut());
+        let error = KernelError::Shape { argument, expected: vec![5], got: vec![4] };
+        assert_eq!(result, Err(error));
+    }
 }
 
 /// docs/architecture.md quotes the figures that this prints.
@@ -249,7 +314,7 @@ fn winograd_rounds_less_than_three_times_as_much_as_the_direct_sum() {
             (squares.sum::<f64>() / out.len() as f64).sqrt()
         };
         let direct = error(&general_pool(&g, &general_conv(&g, &x, &weight, &bias)).0);
-        let winograd = error(&fused(&g, &x, &weight, &bias).0);
+        let winograd = error(&fused(&g, &x, &weight, &bias, After::RELU).0);
         println!("{channels} channels: direct {direct:.2e}, Winograd {winograd:.2e}");
         assert!(winograd < 3.0 * direct, "{channels} channels: {winograd} against {direct}");
     }

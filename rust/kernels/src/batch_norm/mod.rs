@@ -94,7 +94,8 @@ pub fn batch_norm(
     sum_images(None, x, image, origin, |channel, [sum, square]| {
         let offset = sum / count;
         mean[channel] = (f64::from(origin[channel]) + offset) as f32;
-        variance[channel] = (square / count - offset * offset).max(0.0) as f32;
+        let difference = square / count - offset * offset;
+        variance[channel] = if difference < 0.0 { 0.0 } else { difference as f32 }; // NaN stays
     });
     apply(norm, image, x, Moments { mean, variance }, out);
     Ok(())

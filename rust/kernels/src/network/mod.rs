@@ -35,11 +35,11 @@ pub fn forward(count: usize, x: Images, layers: &mut [Layer]) -> Result<()> {
     for layer in &*layers {
         length = layer.check(count, length)?;
     }
-    let takes_bytes = matches!(layers.first(), Some(Layer::ConvPool { .. } | Layer::Conv { .. }));
+    let Some((first, rest)) = layers.split_first_mut() else { return Ok(()) };
+    let takes_bytes = matches!(first, Layer::ConvPool { .. } | Layer::Conv { .. });
     if matches!(x, Images::Bytes(_)) && !takes_bytes {
         return Err(KernelError::Bytes { argument: "x" });
     }
-    let Some((first, rest)) = layers.split_first_mut() else { return Ok(()) };
     let mut x = match x {
         Images::Bytes(x) => convolve(first, count, x),
         Images::Floats(x) => run(first, count, x)?,
