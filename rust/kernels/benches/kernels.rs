@@ -66,6 +66,7 @@ fn conv_backward(bencher: Bencher<'_, '_>, block: (usize, usize, usize)) {
             &block.geometry,
             grad.view(),
             block.winners.view(),
+            true,
             block.x.view(),
             block.weight.view(),
             dx.as_mut().map(|dx| dx.view_mut()),

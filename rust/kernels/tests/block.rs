@@ -251,6 +251,7 @@ proptest! {
             &g,
             grad.view(),
             winners.view(),
+            true,
             x.view(),
             weight.view(),
             Some(dx.view_mut()),

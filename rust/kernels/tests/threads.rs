@@ -45,6 +45,7 @@ fn block(batch: usize, (height, width): (usize, usize), channels: usize) -> Vec<
         &g,
         grad.view(),
         winners.view(),
+        true,
         x.view(),
         weight.view(),
         Some(dx.view_mut()),

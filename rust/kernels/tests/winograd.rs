@@ -1,0 +1,151 @@
+//! The adjoint of the Winograd forward, behind a pool and without one, and the forward without a
+//! pool, against sums in float64.
+
+mod common;
+
+use common::{assert_close, for_each_product, rounding, values, zeros};
+use ferrocnn_kernels::conv::{conv_backward, conv_pool_backward};
+use ferrocnn_kernels::network::{Images, Layer, forward};
+use ferrocnn_kernels::{BlockGeometry, ConvGeometry, Padding};
+use ndarray::{Array1, Array4};
+use proptest::prelude::*;
+
+fn geometries() -> impl Strategy<Value = BlockGeometry> {
+    let channels = || prop_oneof![Just(32), 33..50usize, Just(64)];
+    let padding = prop_oneof![
+        Just(Padding::Same),
+        Just(Padding::Valid),
+        Just(Padding::Explicit { top: 2, bottom: 0, left: 1, right: 3 })
+    ];
+    ((2..14usize, 2..14usize, channels()), channels(), padding)
+        .prop_filter_map("fits", |(input, filters, padding)| {
+            BlockGeometry::new(input, (3, 3), filters, padding).ok()
+        })
+}
+
+fn shape(batch: usize, [h, w, c]: [usize; 3]) -> (usize, usize, usize, usize) {
+    (batch, h, w, c)
+}
+
+/// Gradients of input, weights and biases.
+struct Gradients<T>(Array4<T>, Array4<T>, Array1<T>);
+
+fn rubbish(g: &ConvGeometry, batch: usize) -> Gradients<f32> {
+    Gradients(
+        Array4::from_elem(shape(batch, g.input_shape()), f32::NAN),
+        Array4::from_elem(g.weight_shape(), f32::NAN),
+        Array1::from_elem(g.out_channels, f32::NAN),
+    )
+}
+
+fn truth(
+    g: &ConvGeometry,
+    grad: &Array4<f32>,
+    x: &Array4<f32>,
+    weight: &Array4<f32>,
+) -> Gradients<f64> {
+    let batch = x.shape()[0];
+    let [a, b, c, f] = g.weight_shape();
+    let mut dx = zeros(batch, g.input_shape());
+    let mut dweight = Array4::zeros((a, b, c, f));
+    for_each_product(g, batch, |out, from, tap| {
+        dx[from] += f64::from(grad[out]) * f64::from(weight[tap]);
+        dweight[tap] += f64::from(grad[out]) * f64::from(x[from]);
+    });
+    let mut dbias = Array1::zeros(f);
+    for pixel in grad.rows() {
+        dbias += &pixel.mapv(f64::from);
+    }
+    Gradients(dx, dweight, dbias)
+}
+
+/// Twice the worst case of the direct sum; a place of a tile sums over all sixteen outputs of it.
+fn check(g: &ConvGeometry, batch: usize, got: &Gradients<f32>, expected: &Gradients<f64>) {
+    let outputs = batch * g.height.output.next_multiple_of(4) * g.width.output.next_multiple_of(4);
+    assert_close(&got.0, &expected.0, 2.0 * rounding(9 * g.out_channels));
+    assert_close(&got.1, &expected.1, 2.0 * rounding(outputs));
+    assert_close(&got.2, &expected.2, rounding(outputs));
+}
+
+proptest! {
+    // The truth takes a tenth of a second.
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn behind_a_pool(g in geometries(), batch in 1..9usize, seed: u64) {
+        let conv = &g.conv;
+        let x = values(shape(batch, conv.input_shape()), seed);
+        let weight = values(conv.weight_shape(), seed ^ 1);
+        let grad = values(shape(batch, g.pool.output_shape()), seed ^ 2);
+        // Places from 4 on carry no gradient.
+        let winners = grad.mapv(|value| (value.to_bits() >> 9) as u8 % 5);
+        let mut spread = Array4::zeros(shape(batch, conv.output_shape()));
+        for ((i, y, x, f), &winner) in winners.indexed_iter() {
+            let (a, b) = (usize::from(winner) / 2, usize::from(winner) % 2);
+            if winner < 4 {
+                spread[[i, 2 * y + a, 2 * x + b, f]] = grad[[i, y, x, f]];
+            }
+        }
+        let mut got = rubbish(conv, batch);
+        conv_pool_backward(
+            &g,
+            grad.view(),
+            winners.view(),
+            false,
+            x.view(),
+            weight.view(),
+            Some(got.0.view_mut()),
+            got.1.view_mut(),
+            got.2.view_mut(),
+        )
+        .unwrap();
+        let expected = truth(conv, &spread, &x, &weight);
+        check(conv, batch, &got, &expected);
+
+        let mut weights_alone = rubbish(conv, batch);
+        conv_pool_backward(
+            &g,
+            grad.view(),
+            winners.view(),
+            false,
+            x.view(),
+            weight.view(),
+            None,
+            weights_alone.1.view_mut(),
+            weights_alone.2.view_mut(),
+        )
+        .unwrap();
+        prop_assert_eq!(weights_alone.1, got.1);
+        prop_assert_eq!(weights_alone.2, got.2);
+    }
+
+    #[test]
+    fn without_a_pool(g in geometries(), batch in 1..3usize, seed: u64) {
+        let conv = &g.conv;
+        let x = values(shape(batch, conv.input_shape()), seed);
+        let weight = values(conv.weight_shape(), seed ^ 1);
+        let bias = values(conv.out_channels, seed ^ 2);
+        let mut out = Array4::from_elem(shape(batch, conv.output_shape()), f32::NAN);
+        let layer = Layer::Conv {
+            geometry: conv,
+            weight: weight.as_slice().unwrap(),
+            bias: bias.as_slice().unwrap(),
+            out: out.as_slice_mut().unwrap(),
+        };
+        forward(batch, Images::Floats(x.as_slice().unwrap()), &mut [layer]).unwrap();
+        let mut expected = zeros(batch, conv.output_shape());
+        for mut pixel in expected.rows_mut() {
+            pixel.assign(&bias.mapv(f64::from));
+        }
+        for_each_product(conv, batch, |out, from, tap| {
+            expected[out] += f64::from(x[from]) * f64::from(weight[tap]);
+        });
+        assert_close(&out, &expected, 2.0 * rounding(9 * conv.in_channels + 1));
+
+        let grad = values(out.dim(), seed ^ 3);
+        let mut got = rubbish(conv, batch);
+        let (dx, dweight, dbias) = (got.0.view_mut(), got.1.view_mut(), got.2.view_mut());
+        conv_backward(conv, grad.view(), x.view(), weight.view(), Some(dx), dweight, dbias).unwrap();
+        check(conv, batch, &got, &truth(conv, &grad, &x, &weight));
+    }
+}
