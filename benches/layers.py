@@ -35,7 +35,7 @@ def layer_seconds(model: ferrocnn.CNN, X: NDArray[np.uint8]) -> list[tuple[str, 
     results, x = [], X
     rule = ferrocnn.SGD(1e-9)
     for layer in model.layers:
-        step = _kernels.Forward([layer.step(len(x))])
+        step = _kernels.Forward(layer.steps(len(x), training=True))
         forward = median_seconds(lambda step=step, x=x: step.run(x))
         output = layer.remember(x).copy()
         grad, need_dx = np.empty_like(output), layer is not model.layers[0]

@@ -233,7 +233,7 @@ def test_a_rule_of_ones_own_trains_and_is_recorded() -> None:
     for name, value in model.parameters().items():
         step = np.float32(0.01) * np.sign(gradients[name])
         np.testing.assert_array_equal(value, expected[name] - step)
-    assert model.training["optimizer"] == "signdescent"
+    assert model.training["optimizer"] == {"name": "signdescent", "learning_rate": 0.01}
 
 
 def test_a_rule_of_ones_own_has_an_empty_state() -> None:
