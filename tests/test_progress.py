@@ -96,7 +96,7 @@ def test_bar_shows_the_running_numbers_and_leaves_the_epochs(
     ]
 
 
-@pytest.mark.parametrize(("progress", "lines"), [(True, 2), (False, 0)])
+@pytest.mark.parametrize(("progress", "lines"), [(True, 3), (False, 0)])
 def test_train_speaks_on_stderr_only(
     capsys: pytest.CaptureFixture[str], progress: bool, lines: int
 ) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ferrocnn.augmentation import Augment
+from ferrocnn.batches import Data
 from ferrocnn.checks import (
     check_decay,
     check_images,
@@ -23,7 +24,7 @@ from ferrocnn.metrics import as_dataset, check_model
 from ferrocnn.optimizers import Optimizer, make_optimizer
 from ferrocnn.progress import open_reporter
 from ferrocnn.schedules import Constant, Schedule, make_schedule
-from ferrocnn.trainer import Data, Trainer
+from ferrocnn.trainer import Trainer
 
 if TYPE_CHECKING:
     from ferrocnn.images import ImageDataset
