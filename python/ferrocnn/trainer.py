@@ -299,7 +299,15 @@ class Trainer:
         return arrays
 
     def set_state(self, state: State) -> None:
-        """Go on from what `state` gave. ValueError or KeyError where it does not fit the run."""
+        """Go on from what `state` gave. Where it does not fit the weights stay as they are."""
+        before = self.model.snapshot()
+        try:
+            self._set_state(state)
+        except Exception:
+            self.model.set_state(before)
+            raise
+
+    def _set_state(self, state: State) -> None:
         position = json.loads(str(state["position"]))
 
         def part(name: str) -> dict[str, NDArray[Any]]:
