@@ -109,6 +109,8 @@ def test_stopped_in_every_call_around_the_end_of_an_epoch(
     whole: Whole,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if act is interrupt and name == "set_state":
+        pytest.skip("no signal gets there: the exchange of the weights is unbroken")
     case = "adamw, average, batch norm, dropout"
     stopped = 0
     for call in range(2, 40):

@@ -156,7 +156,7 @@ class Run:
             for key in _COMPARED[:2]
             for section in [given[key]]
             for name in section
-            if section[name] != own[key].get(name)
+            if section[name] != own[key].get(name) and (key, name) != ("model", "seed")
         ]
         if differences:
             reason = (
@@ -168,10 +168,11 @@ class Run:
                 f"resume: expected the settings of {self.folder}, got {', '.join(differences)}"
                 f"{reason}; begin a new run for others"
             )
-        changed = [name for name in given["data"] if given["data"][name] != own["data"].get(name)]
+        data, known = given["data"], own["data"]
+        changed = [name for name in {**known, **data} if data.get(name) != known.get(name)]
         if changed:
             got = ", ".join(
-                f"{name} {given['data'][name]} (the run has {own['data'].get(name)})"
+                f"{name} {data.get(name)} (the run has {known.get(name)})"
                 for name in changed
                 if "sha256" not in name
             )
@@ -212,8 +213,8 @@ class Run:
     def restore(self, set_state: Callable[[Mapping[str, NDArray[Any]]], object]) -> None:
         """Give `set_state` what was saved last; ValueError where that is damaged."""
         try:
-            with np.load(self._state, allow_pickle=False) as file:
-                state = {name: file[name] for name in file.files}
+            with open(self._state, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+                state = {name: arrays[name] for name in arrays.files}
             set_state(state)
         except OSError:
             raise

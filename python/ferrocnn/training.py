@@ -174,9 +174,8 @@ def train(
         },
     )
     if run is not None:
-        architecture = {key: value for key, value in model.config().items() if key != "seed"}
         settings = {
-            "model": {**architecture, "flip_average": model.flip_average},
+            "model": {**model.config(), "flip_average": model.flip_average},
             "train": {"epochs": epochs, **arguments},
             "data": describe_data(training, validation),
         }
@@ -186,6 +185,7 @@ def train(
         else:
             begun.check(settings, files)
             begun.restore(trainer.set_state)
+            model.seed = begun.settings()["model"]["seed"]  # of the weights that it has now
         callbacks = [*run.callbacks(), *callbacks]
     if dataset is not None:
         model.class_names = dataset.class_names
