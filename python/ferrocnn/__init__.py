@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+import ferrocnn.startup as _startup  # noqa: F401 - before all that needs the kernels
 from ferrocnn import ops, schedules
 from ferrocnn._kernels import __version__
 from ferrocnn.architecture import Conv
