@@ -98,7 +98,8 @@ class CsvLog:
 class TensorBoard:
     """A callback that writes each epoch's metrics to `folder`, for TensorBoard to show.
 
-    Needs tensorboardX, of `pip install 'ferrocnn[tensorboard]'`; ImportError without it.
+    What was written is in the file a second later, or once `close` was called. Needs tensorboardX,
+    of `pip install 'ferrocnn[tensorboard]'`; ImportError without it.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -108,7 +109,7 @@ class TensorBoard:
             raise ImportError(
                 "tensorboardX is not installed: pip install 'ferrocnn[tensorboard]'"
             ) from error
-        self._writer: Any = SummaryWriter(os.fspath(folder))
+        self._writer: Any = SummaryWriter(os.fspath(folder), flush_secs=1)
 
     def __call__(self, model: "CNN", history: History) -> None:
         """Write the newest epoch."""
@@ -116,4 +117,7 @@ class TensorBoard:
             values = getattr(history, entry.name)
             if values:
                 self._writer.add_scalar(entry.name, float(values[-1]), history.epochs)
-        self._writer.flush()
+
+    def close(self) -> None:
+        """Finish the file. No epoch can be written after that."""
+        self._writer.close()
