@@ -79,13 +79,10 @@ def test_files_of_a_data_set_are_listed_and_compared(tmp_path: Path) -> None:
     assert len(rows) == 61
 
     go(dataset(tmp_path / "moved"), dataset(tmp_path / "moved", 20, seed=1))
+    fewer = dataset(tmp_path / "pets")
+    del fewer.paths[38]
+    fewer.images, fewer.labels = np.delete(fewer.images, 38, 0), np.delete(fewer.labels, 38)
     with pytest.raises(ValueError, match=r"^resume: .*expected the 60 images.*1 gone: Cat/0-38"):
-        fewer = dataset(tmp_path / "pets")
-        keep = np.arange(40) != 38
-        fewer = ImageDataset(
-            fewer.images[keep], fewer.labels[keep], fewer.class_names,
-            [p for p, k in zip(fewer.paths, keep, strict=True) if k], [], fewer.preprocessing,
-        )  # fmt: skip
         go(fewer, parts[1])
     with pytest.raises(ValueError, match=r"^resume: .*60 of another class or part"):
         go(parts[1], parts[0])
@@ -134,7 +131,7 @@ def test_bad_arguments_are_named_and_make_nothing(
     monkeypatch.chdir(tmp_path)
     with pytest.raises((ValueError, TypeError), match=f"^{name}: expected"):
         ferrocnn.train(make_model("sgd"), *data(), progress=False, **arguments)
-    with pytest.raises(ValueError, match="^epochs"):
+    with pytest.raises(ValueError, match=r"^epochs"):
         ferrocnn.train(make_model("sgd"), *data(), progress=False, epochs=0, run="x")
     assert list(tmp_path.iterdir()) == []
 
