@@ -195,7 +195,9 @@ class TestResume:
         succeed("train", "--resume", "runs/parts")
 
     def test_what_is_no_run_of_the_command_line(self) -> None:
-        assert "runs/x" in error_line(invoke("train", "--resume", "runs/x"))
+        line = error_line(invoke("train", "--resume", "runs/x"))
+        assert line.startswith("ferrocnn: error: --resume: expected the folder of a run")
+        assert "runs/x" in line
         X = np.zeros((4, 4, 4, 3), np.uint8)
         model = CNN((4, 4, 3), [(2, 3)], [1], seed=0)
         ferrocnn.train(model, X, [0, 1, 0, 1], epochs=1, progress=False, run="mine")

@@ -41,7 +41,7 @@ class GroupedCommand(click.Command):
         """Run the command."""
         try:
             return super().invoke(ctx)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OSError) as error:
             name, colon, rest = str(error).partition(":")
             options = {p.name: p.opts[0] for p in self.params if isinstance(p, click.Option)}
             option = self.aliases.get(name) or options.get(name)

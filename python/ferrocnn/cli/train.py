@@ -51,6 +51,7 @@ class _Command(GroupedCommand):
         "fraction": "--val-fraction",
         "conv_filters": "--image-size",
         "folder": "FOLDER",
+        "run": "--resume",
     }
 
 
