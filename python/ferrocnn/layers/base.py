@@ -39,8 +39,7 @@ class Buffers:
 class Plan:
     """The layers of a network, run forward in one call, for training or for inference.
 
-    Its arrays have room for the largest batch so far; a larger one gets new ones. They are the
-    layers' own, which know one set of them: after another plan has run it is made anew.
+    Its arrays have room for the largest batch so far; a larger one gets new ones.
     """
 
     def __init__(self, layers: Sequence["Layer"], *, training: bool) -> None:
@@ -51,14 +50,11 @@ class Plan:
 
     def run(self, x: NDArray[Any]) -> Floats:
         """Run all layers on (n, height, width, channels) images; return the last one's output."""
-        first = self._layers[0]
-        if len(x) > self._room or first.planned_for_training != self._training:
-            room = max(len(x), self._room)
-            first.planned_for_training = None  # until all layers have their arrays
-            steps = [layer.steps(room, training=self._training) for layer in self._layers]
+        if len(x) > self._room:
+            self._room = 0  # until all layers have their arrays
+            steps = [layer.steps(len(x), training=self._training) for layer in self._layers]
             self._forward = _kernels.Forward([step for part in steps for step in part])
-            self._room = room
-            first.planned_for_training = self._training
+            self._room = len(x)
         self._forward.run(x)
         return self._layers[-1].output(len(x))
 
@@ -67,7 +63,6 @@ class Layer(ABC):
     """What all layers share: a shape, parameters if any, and a gradient for each."""
 
     multiply_adds = 0
-    planned_for_training: bool | None = None
 
     def __init__(self, name: str, kind: str, output_shape: tuple[int, ...]) -> None:
         self.name = name
