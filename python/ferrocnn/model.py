@@ -84,8 +84,7 @@ class CNN:
         self.layers = build_layers(self.architecture, np.random.default_rng(self.seed))
         self._loss = make_loss(self.fc_layers[-1])
         self._turn = Turn()
-        self._training_plan = Plan(self.layers, training=True)
-        self._inference_plan = Plan(self.layers, training=False)
+        self._plan = Plan(self.layers)
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.config().items())
@@ -178,9 +177,10 @@ class CNN:
             for start in range(0, len(X), _CHUNK):
                 chunk = X[start : start + _CHUNK]
                 out = logits[start : start + len(chunk)]
-                out[...] = self._inference_plan.run(chunk)
+                out[...] = self._plan.run(chunk, training=False)
                 if self.flip_average:
-                    out += self._inference_plan.run(np.ascontiguousarray(chunk[:, :, ::-1]))
+                    mirrored = np.ascontiguousarray(chunk[:, :, ::-1])
+                    out += self._plan.run(mirrored, training=False)
                     out *= np.float32(0.5)
         return logits
 
@@ -306,7 +306,7 @@ class CNN:
         return summary.table(self)
 
     def _backward(self, X: Images, targets: Floats, weights: Floats | None) -> tuple[float, int]:
-        logits = self._training_plan.run(X)
+        logits = self._plan.run(X, training=True)
         x: NDArray[Any] = X
         for layer in self.layers:
             x = layer.remember(x)

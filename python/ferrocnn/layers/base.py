@@ -39,23 +39,26 @@ class Buffers:
 class Plan:
     """The layers of a network, run forward in one call, for training or for inference.
 
-    Its arrays have room for the largest batch so far; a larger one gets new ones.
+    Both write to the same arrays, which have room for the largest batch so far. A larger one gets
+    new arrays, and then both are planned anew.
     """
 
-    def __init__(self, layers: Sequence["Layer"], *, training: bool) -> None:
+    def __init__(self, layers: Sequence["Layer"]) -> None:
         self._layers = layers
-        self._training = training
         self._room = 0
-        self._forward = _kernels.Forward([])
+        self._forwards: dict[bool, _kernels.Forward] = {}
 
-    def run(self, x: NDArray[Any]) -> Floats:
+    def run(self, x: NDArray[Any], *, training: bool) -> Floats:
         """Run all layers on (n, height, width, channels) images; return the last one's output."""
         if len(x) > self._room:
+            self._forwards.clear()
             self._room = 0  # until all layers have their arrays
-            steps = [layer.steps(len(x), training=self._training) for layer in self._layers]
-            self._forward = _kernels.Forward([step for part in steps for step in part])
-            self._room = len(x)
-        self._forward.run(x)
+        if training not in self._forwards:
+            room = max(self._room, len(x))
+            steps = [layer.steps(room, training=training) for layer in self._layers]
+            self._forwards[training] = _kernels.Forward([step for part in steps for step in part])
+            self._room = room
+        self._forwards[training].run(x)
         return self._layers[-1].output(len(x))
 
 
