@@ -62,9 +62,9 @@ def test_shuffling_takes_every_image_once_an_epoch_in_new_orders(
     model, seen = small_model(), []
     step = model.train_step
 
-    def remember(images, *arguments, **options):
+    def remember(images, targets, optimizer, **others):
         seen.extend(images[:, 0, 0, 0].tolist())
-        return step(images, *arguments, **options)
+        return step(images, targets, optimizer, **others)
 
     monkeypatch.setattr(model, "train_step", remember)
     train(model, X, y, epochs=2, batch_size=16, seed=4, progress=False)
@@ -232,9 +232,9 @@ sys.path.insert(0, {tests!r})
 from test_training import data, small_model
 model = small_model()
 step = model.train_step
-def signalled(*arguments, **options):
+def signalled(*arguments, **others):
     os.kill(os.getpid(), signal.SIGINT)  # in the middle of a step
-    result = step(*arguments, **options)
+    result = step(*arguments, **others)
     print("step ended")
     return result
 model.train_step = signalled
