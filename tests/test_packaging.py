@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-HEAVY = {"PIL", "tqdm", "click", "matplotlib", "platformdirs"}
+HEAVY = {"PIL", "tqdm", "click", "matplotlib", "platformdirs", "tensorboardX"}
 
 # Which Python is this? Prints nothing for one that the wheel is not for.
 IDENTIFY = """

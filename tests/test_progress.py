@@ -8,7 +8,16 @@ import pytest
 
 import ferrocnn
 from ferrocnn.history import History
-from ferrocnn.progress import BarReporter, LineReporter, Reporter, epoch_line, open_reporter
+from ferrocnn.progress import (
+    BarReporter,
+    LineReporter,
+    Pace,
+    Reporter,
+    epoch_line,
+    forecast_line,
+    open_reporter,
+    peak_memory,
+)
 
 
 class Terminal(io.StringIO):
@@ -96,7 +105,7 @@ def test_bar_shows_the_running_numbers_and_leaves_the_epochs(
     ]
 
 
-@pytest.mark.parametrize(("progress", "lines"), [(True, 2), (False, 0)])
+@pytest.mark.parametrize(("progress", "lines"), [(True, 3), (False, 0)])
 def test_train_speaks_on_stderr_only(
     capsys: pytest.CaptureFixture[str], progress: bool, lines: int
 ) -> None:
@@ -106,3 +115,123 @@ def test_train_speaks_on_stderr_only(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert len(captured.err.splitlines()) == lines
+
+
+def test_line_of_a_forecast() -> None:
+    expected = "expected: 1:05:00 to the end of epoch 20, 412 MB of memory"
+    assert forecast_line(3900.0, 20, 411_900_000) == expected
+    assert forecast_line(59.7, 3, None) == "expected: 1:00 to the end of epoch 3"
+
+
+def test_forecast_stands_above_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    reporter = BarReporter(epochs=2, images=100)
+    reporter.bar.mininterval = 0
+    reporter.batch(50, 0.25, 0.75)
+    reporter.forecast(30.0, 10**8)
+    reporter.batch(50, 0.125, 0.875)
+    reporter.close()
+    drawn = screen.getvalue()
+    assert "expected: 0:30 to the end of epoch 2, 100 MB of memory\n" in drawn
+    assert "epoch 1/2  50%" in drawn.partition("expected")[2]
+    kept = [line.rpartition("\r")[2] for line in drawn.split("\n")]
+    assert [line for line in kept if line.strip()] == [forecast_line(30.0, 2, 10**8)]
+
+
+def test_bar_of_a_run_that_is_resumed_starts_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    open_reporter(True, epochs=4, images=100, done=250).close()
+    assert "epoch 3/4  62%" in screen.getvalue()
+    open_reporter(True, epochs=4, images=100, done=400).close()
+    assert "epoch 4/4 100%" in screen.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "known_after"),
+    [([0.5] * 12, 10), ([0.01] * 200, 100), ([2.0] + [0.001] * 20, 10)],
+)
+def test_pace_is_known_after_ten_batches_and_a_second(
+    seconds: list[float], known_after: int
+) -> None:
+    pace = Pace()
+    known = []
+    for value in seconds:
+        pace.add(value)
+        known.append(pace.known)
+    first = known.index(True) + 1
+    assert first == pytest.approx(known_after, abs=1)  # sums of 0.01 round
+    assert first >= 10
+
+
+def test_mean_of_the_pace_leaves_out_the_first_batch() -> None:
+    pace = Pace()
+    pace.add(9.0)
+    assert pace.mean == 9.0
+    pace.add(1.0)
+    pace.add(2.0)
+    assert pace.mean == 1.5
+
+
+class Noting(Reporter):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.seconds: list[float] = []
+
+    def batch(self, count: int, loss: float, accuracy: float) -> None:
+        self.said.append("batch")
+
+    def forecast(self, seconds: float, memory: int | None) -> None:
+        self.said.append("forecast")
+        self.seconds.append(seconds)
+
+    def epoch(self, history: History) -> None:
+        self.said.append("epoch")
+
+
+def noted(monkeypatch: pytest.MonkeyPatch, batches: int, seconds: float) -> Noting:
+    """What a run of three epochs says whose batches take `seconds` each, on a clock of its own."""
+    reporter, clock = Noting(), [0.0]
+    model = ferrocnn.CNN((4, 4, 3), [(2, 3)], [1], seed=0)
+    step = model.train_step
+
+    def timed(*arguments, **options):
+        clock[0] += seconds
+        return step(*arguments, **options)
+
+    monkeypatch.setattr(model, "train_step", timed)
+    monkeypatch.setattr("ferrocnn.trainer.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("ferrocnn.training.open_reporter", lambda *_: reporter)
+    images = np.zeros((2 * batches, 4, 4, 3), np.uint8)
+    ferrocnn.train(model, images, np.arange(2 * batches) % 2, epochs=3, batch_size=2, seed=0)
+    return reporter
+
+
+def test_forecast_comes_once_after_the_first_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = noted(monkeypatch, 40, 0.5)
+    assert slow.said.index("forecast") == 10
+    assert slow.said.count("forecast") == 1
+    assert slow.seconds == [pytest.approx((3 * 40 - 10) * 0.5)]
+    quick = noted(monkeypatch, 40, 2**-5)
+    assert quick.said.index("forecast") == 32
+    assert quick.seconds == [pytest.approx((3 * 40 - 32) * 2**-5)]
+
+
+def test_forecast_comes_at_the_latest_after_the_first_epoch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reporter = noted(monkeypatch, 4, 0.001)
+    assert reporter.said[:6] == ["batch"] * 4 + ["forecast", "epoch"]
+    assert reporter.said.count("forecast") == 1
+    assert reporter.seconds == [pytest.approx(8 * 0.001)]
+
+
+def test_memory_is_that_of_this_process() -> None:
+    before = peak_memory()
+    assert before is not None
+    block = np.ones(40_000_000, np.uint8)
+    after = peak_memory()
+    assert after is not None
+    assert after >= max(before, len(block))
+    assert after < 2**40

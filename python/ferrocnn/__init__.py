@@ -3,12 +3,13 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+import ferrocnn.startup as _startup  # noqa: F401 - before all that needs the kernels
 from ferrocnn import ops, schedules
 from ferrocnn._kernels import __version__
 from ferrocnn.architecture import Conv
 from ferrocnn.augmentation import Augment
 from ferrocnn.averaging import AveragedWeights
-from ferrocnn.callbacks import SaveBest
+from ferrocnn.callbacks import CsvLog, EarlyStopping, SaveBest, SaveLast, TensorBoard
 from ferrocnn.checkpoint import load
 from ferrocnn.errors import DivergedError, ModelFileError, StopTraining
 from ferrocnn.finder import LearningRates, find_learning_rate, suggest_learning_rate
@@ -18,6 +19,7 @@ from ferrocnn.metrics import Evaluation, evaluate
 from ferrocnn.model import CNN
 from ferrocnn.optimizers import SGD, Adam, AdamW, Lion, Momentum, Optimizer, optimizer_from_config
 from ferrocnn.pictures import Prediction
+from ferrocnn.runs import Run
 from ferrocnn.threads import get_num_threads, set_num_threads
 from ferrocnn.training import train
 
@@ -33,7 +35,9 @@ __all__ = [
     "Augment",
     "AveragedWeights",
     "Conv",
+    "CsvLog",
     "DivergedError",
+    "EarlyStopping",
     "Evaluation",
     "History",
     "ImageDataset",
@@ -44,8 +48,11 @@ __all__ = [
     "Optimizer",
     "Prediction",
     "Preprocessing",
+    "Run",
     "SaveBest",
+    "SaveLast",
     "StopTraining",
+    "TensorBoard",
     "__version__",
     "as_array",
     "evaluate",

@@ -60,6 +60,11 @@ class History:
         newest = {name: values[epoch - 1] for name, values in lists.items() if values}
         return {name: value for name, value in newest.items() if math.isfinite(value)}
 
+    def keep(self, epochs: int) -> None:
+        """Forget all epochs after the first `epochs`."""
+        for entry in fields(self):
+            del getattr(self, entry.name)[epochs:]
+
     def to_dict(self) -> dict[str, Any]:
         """Return the lists, `epochs` and `best_epoch` (None before any), as JSON can hold them."""
         best = self.best_epoch if self.loss else None

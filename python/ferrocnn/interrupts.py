@@ -30,3 +30,43 @@ class Unbroken:
 
     def _catch(self, number: int, frame: FrameType | None) -> None:
         self._caught = number, frame
+
+
+class Deferred:
+    """A block in which the first Ctrl-C waits for `pass_on`, or for the end; later ones do not.
+
+    Attributes:
+        at_once: whether a Ctrl-C came that did not wait.
+    """
+
+    def __enter__(self) -> "Deferred":
+        self.at_once = False
+        self._seen = False
+        self._caught: tuple[int, FrameType | None] | None = None
+        self._handler: Any = None
+        if threading.current_thread() is threading.main_thread():
+            handler = signal.getsignal(signal.SIGINT)
+            if callable(handler):
+                self._handler = handler
+                signal.signal(signal.SIGINT, self._catch)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._handler is not None:
+            signal.signal(signal.SIGINT, self._handler)
+            if kind is not KeyboardInterrupt:
+                self.pass_on()
+
+    def pass_on(self) -> None:
+        """Pass on a Ctrl-C that waits; KeyboardInterrupt, where the program has no other way."""
+        if self._caught is not None:
+            caught, self._caught = self._caught, None
+            self._handler(*caught)
+
+    def _catch(self, number: int, frame: FrameType | None) -> None:
+        if self._seen:
+            self.at_once = True
+            self._handler(number, frame)
+        else:
+            self._seen = True
+            self._caught = number, frame

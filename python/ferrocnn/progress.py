@@ -13,6 +13,12 @@ class Reporter:
     def batch(self, count: int, loss: float, accuracy: float) -> None:
         """Take note of `count` more images, and of the epoch's mean loss and accuracy so far."""
 
+    def forecast(self, seconds: float, memory: int | None) -> None:
+        """Take note of the seconds that are left, and the bytes that the process needs, if known.
+
+        Called once, after the first batches.
+        """
+
     def epoch(self, history: "History") -> None:
         """Take note of the epoch that was just added to `history`."""
 
@@ -27,6 +33,10 @@ class LineReporter(Reporter):
         self.epochs = epochs
         self.images = images
 
+    def forecast(self, seconds: float, memory: int | None) -> None:
+        """Print what is to be expected."""
+        print(forecast_line(seconds, self.epochs, memory), file=sys.stderr, flush=True)
+
     def epoch(self, history: "History") -> None:
         """Print the newest epoch."""
         print(epoch_line(history, self.epochs, self.images), file=sys.stderr, flush=True)
@@ -35,14 +45,15 @@ class LineReporter(Reporter):
 class BarReporter(Reporter):
     """A tqdm bar over the whole training, and above it a line for each finished epoch."""
 
-    def __init__(self, epochs: int, images: int) -> None:
+    def __init__(self, epochs: int, images: int, done: int = 0) -> None:
         from tqdm import tqdm
 
         self.epochs = epochs
         self.images = images
         self.bar = tqdm(
             total=epochs * images,
-            desc=f"epoch 1/{epochs}",
+            initial=done,
+            desc=f"epoch {min(done // images + 1, epochs)}/{epochs}",
             unit=" images",
             file=sys.stderr,
             leave=False,
@@ -55,6 +66,10 @@ class BarReporter(Reporter):
         self.bar.set_postfix_str(f"loss {loss:.4f}, accuracy {accuracy:.4f}", refresh=False)
         self.bar.update(count)
 
+    def forecast(self, seconds: float, memory: int | None) -> None:
+        """Print above the bar what is to be expected."""
+        self.bar.write(forecast_line(seconds, self.epochs, memory), file=sys.stderr)
+
     def epoch(self, history: "History") -> None:
         """Print the newest epoch above the bar."""
         self.bar.write(epoch_line(history, self.epochs, self.images), file=sys.stderr)
@@ -66,11 +81,54 @@ class BarReporter(Reporter):
         self.bar.close()
 
 
-def open_reporter(progress: bool, epochs: int, images: int) -> Reporter:
-    """Choose the reporter for `epochs` epochs of `images` images: none if `progress` is false."""
+def open_reporter(progress: bool, epochs: int, images: int, done: int = 0) -> Reporter:
+    """Choose the reporter for `epochs` epochs of `images` images: none if `progress` is false.
+
+    done: images that an earlier part of the run was trained on, over all its epochs.
+    """
     if not progress:
         return Reporter()
-    return (BarReporter if sys.stderr.isatty() else LineReporter)(epochs, images)
+    return (
+        BarReporter(epochs, images, done) if sys.stderr.isatty() else LineReporter(epochs, images)
+    )
+
+
+class Pace:
+    """How long batches take, from the first ones of a run."""
+
+    def __init__(self) -> None:
+        self._seconds: list[float] = []
+
+    def add(self, seconds: float) -> None:
+        """Take in the newest batch."""
+        self._seconds.append(seconds)
+
+    @property
+    def known(self) -> bool:
+        """Whether ten batches and a second are over."""
+        return len(self._seconds) >= 10 and sum(self._seconds) >= 1.0
+
+    @property
+    def mean(self) -> float:
+        """Mean seconds of a batch. The first is left out: it also takes memory."""
+        later = self._seconds[1:] or self._seconds
+        return sum(later) / len(later)
+
+
+def peak_memory() -> int | None:
+    """Return the most bytes that the process has held at once; None where that is not known."""
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def forecast_line(seconds: float, epochs: int, memory: int | None) -> str:
+    """Say how long it will take to the end of the last epoch, and with how much memory."""
+    line = f"expected: {_duration(seconds)} to the end of epoch {epochs}"
+    return line if memory is None else f"{line}, {memory / 1e6:.0f} MB of memory"
 
 
 def epoch_line(history: "History", epochs: int, images: int) -> str:

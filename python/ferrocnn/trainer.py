@@ -18,33 +18,21 @@ from numpy.typing import NDArray
 
 from ferrocnn.augmentation import Augment
 from ferrocnn.averaging import AveragedWeights
-from ferrocnn.checks import Images
+from ferrocnn.batches import Batches, Data
 from ferrocnn.errors import DivergedError, StopTraining
 from ferrocnn.history import History
-from ferrocnn.interrupts import Unbroken
+from ferrocnn.interrupts import Deferred, Unbroken
 from ferrocnn.losses import make_loss
 from ferrocnn.metrics import Evaluation, judge
 from ferrocnn.optimizers import Optimizer
-from ferrocnn.progress import Reporter
+from ferrocnn.progress import Pace, Reporter, peak_memory
 from ferrocnn.schedules import Schedule
 
 if TYPE_CHECKING:
     from ferrocnn.model import CNN
 
-Labels = NDArray[np.int64]
 State = Mapping[str, NDArray[Any]]
-
-
-@dataclass(frozen=True)
-class Data:
-    """Images as `check_images` returns them, labels (n,), and what each image weighs, (n,)."""
-
-    X: Images
-    y: Labels
-    weights: NDArray[np.float32] | None = None
-
-    def __len__(self) -> int:
-        return len(self.X)
+Callbacks = Sequence[Callable[["CNN", History], object]]
 
 
 @dataclass
@@ -83,93 +71,129 @@ class Trainer:
         self.model = model
         self.history = History()
         self.epochs = epochs
-        self.images = len(data)
-        self._data, self._validation = data, validation
-        self._batch_size = min(batch_size, len(data))
-        self._batches = math.ceil(len(data) / self._batch_size)
+        self._stopped = False
+        self._pace: Pace | None = Pace()
+        self._images, self._validation = len(data), validation
         self._optimizer, self._schedule = optimizer, schedule
         self._rate = optimizer.learning_rate
-        self._seed, self._shuffle = seed, shuffle
-        self._augment = augment
-        self._loss = make_loss(model.fc_layers[-1], label_smoothing)
+        self._batches = Batches(
+            data,
+            make_loss(model.fc_layers[-1], label_smoothing),
+            model.input_shape,
+            size=batch_size,
+            seed=seed,
+            shuffle=shuffle,
+            augment=augment,
+        )
         self._clip_norm = clip_norm
         self._average = None if average is None else AveragedWeights(average)
         self._record = record
         self._progress = Progress()
-        self._gathered = np.empty_like(data.X, shape=(self._batch_size, *data.X.shape[1:]))
-        self._batch = self._gathered
-        if augment is not None:
-            self._batch = np.empty((self._batch_size, *model.input_shape), np.uint8)
         self._good = model.snapshot()
 
+    @property
+    def finished(self) -> bool:
+        """Whether no epoch is left, or a callback has ended the run."""
+        return self._stopped or self.history.epochs == self.epochs
+
+    @property
+    def images_done(self) -> int:
+        """Images that were trained on, over all epochs."""
+        return self.history.epochs * self._images + self._progress.images
+
     def run(
-        self, callbacks: Sequence[Callable[["CNN", History], object]], reporter: Reporter
+        self,
+        callbacks: Callbacks,
+        reporter: Reporter,
+        save: Callable[[State], object] | None = None,
     ) -> History:
-        """Go on to the last epoch. What it raises is said at `ferrocnn.train`."""
-        try:
-            while self.history.epochs < self.epochs:
-                try:
-                    self._run_epoch(reporter)
-                    with self._averaged():
-                        self._end_epoch()
-                        for callback in callbacks:
-                            callback(self.model, self.history)
-                except DivergedError as error:
-                    self.model.set_state(self._good)
-                    raise DivergedError(self._advice()) from error
-                reporter.epoch(self.history)  # last: an epoch that was seen to end has been saved
-        except StopTraining:
-            reporter.epoch(self.history)
-        finally:
-            if self._schedule is not None:
-                self._optimizer.learning_rate = self._rate
-        if self._average is not None:
-            self.model.set_state(self._average.values())
+        """Go on to the last epoch. What it raises is said at `ferrocnn.train`.
+
+        save: called with `state` after each epoch and its callbacks, and on Ctrl-C, which waits
+        for the end of the batch or the epoch's end that is at work. A second Ctrl-C waits for
+        neither, and nothing is saved then.
+        """
+        with Deferred() as interrupts:
+            try:
+                while not self.finished:
+                    try:
+                        self._run_epoch(reporter, interrupts)
+                        self._end_epoch(callbacks)
+                    except DivergedError as error:
+                        self.model.set_state(self._good)
+                        raise DivergedError(self._advice()) from error
+                    if save is not None:
+                        save(self.state())
+                    reporter.epoch(self.history)  # an epoch that was seen to end has been saved
+                    interrupts.pass_on()
+            except KeyboardInterrupt:
+                if save is not None and not interrupts.at_once:
+                    save(self.state())
+                raise
+            finally:
+                if self._schedule is not None:
+                    self._optimizer.learning_rate = self._rate
+            if self._average is not None:
+                self.model.set_state(self._average.values())
         return self.history
 
-    def _run_epoch(self, reporter: Reporter) -> None:
+    def _run_epoch(self, reporter: Reporter, interrupts: Deferred) -> None:
         """Take one step for each batch that is left of the epoch."""
         epoch, progress = self.history.epochs, self._progress
-        order = np.arange(len(self._data))
-        if self._shuffle:
-            generator = np.random.Generator(np.random.PCG64([self._seed, epoch]))
-            order = generator.permutation(len(self._data))
-        while progress.batch < self._batches:
-            first = progress.batch * self._batch_size
-            rows = order[first : first + self._batch_size]
+        while progress.batch < len(self._batches):
             started = time.perf_counter()
             with Unbroken():
-                loss, weight, hits = self._step(epoch, progress.batch, rows)
+                loss, weight, hits, images = self._step(epoch)
                 progress.batch += 1
                 progress.loss += loss * weight
                 progress.weight += weight
                 progress.hits += hits
-                progress.images += len(rows)
+                progress.images += images
                 progress.seconds += time.perf_counter() - started
             reporter.batch(
-                len(rows), progress.loss / (progress.weight or 1.0), progress.hits / progress.images
+                images, progress.loss / (progress.weight or 1.0), progress.hits / progress.images
             )
+            self._forecast(time.perf_counter() - started, reporter)
+            interrupts.pass_on()
 
-    def _step(self, epoch: int, batch: int, rows: NDArray[np.int64]) -> tuple[float, float, int]:
-        """Do one step; return the loss, what the images weigh together, and the hits."""
-        number = epoch * self._batches + batch
-        key = int(np.random.SeedSequence([self._seed, number]).generate_state(1, np.uint64)[0])
-        # mode="clip" gathers straight into `out`; the default mode goes through a copy.
-        X = np.take(self._data.X, rows, axis=0, out=self._gathered[: len(rows)], mode="clip")
-        targets = self._loss.targets(self._data.y[rows])
-        if self._augment is not None:
-            X = self._augment.apply(X, key, self._batch[: len(rows)])
-            targets = self._augment.mix(X, targets, key)
-        weights = None if self._data.weights is None else self._data.weights[rows]
+    def _forecast(self, seconds: float, reporter: Reporter) -> None:
+        """Tell once what the first batches let expect; the newest took `seconds`."""
+        if self._pace is None:
+            return
+        self._pace.add(seconds)
+        epoch, batch = self.history.epochs, self._progress.batch
+        if not (self._pace.known or batch == len(self._batches)):
+            return
+        seconds = self._pace.mean * ((self.epochs - epoch) * len(self._batches) - batch)
+        if self._validation is not None:
+            X = self._validation.X[: self._batches.size]
+            started = time.perf_counter()
+            self.model.infer(X)
+            share = len(self._validation) / len(X)
+            seconds += (time.perf_counter() - started) * share * (self.epochs - epoch)
+        self._pace = None
+        reporter.forecast(seconds, peak_memory())
+
+    def _step(self, epoch: int) -> tuple[float, float, int, int]:
+        """Do one step; return the loss, what the images weigh together, the hits and the images."""
+        batch = self._batches.make(epoch, self._progress.batch)
         if self._schedule is not None:
-            factor = self._schedule.factor(number, self.epochs * self._batches)
+            step = epoch * len(self._batches) + self._progress.batch
+            factor = self._schedule.factor(step, self.epochs * len(self._batches))
             self._optimizer.learning_rate = self._rate * factor
         loss, hits = self.model.train_step(
-            X, targets, self._optimizer, weights=weights, key=key, clip_norm=self._clip_norm
+            batch.X,
+            batch.targets,
+            self._optimizer,
+            weights=batch.weights,
+            key=batch.key,
+            clip_norm=self._clip_norm,
         )
         if self._average is not None:
             self._average.update(self.model.state())
-        return loss, float(len(rows) if weights is None else weights.sum()), hits
+        images = len(batch.X)
+        weight = float(images if batch.weights is None else batch.weights.sum())
+        return loss, weight, hits, images
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:
@@ -177,42 +201,66 @@ class Trainer:
         if self._average is None:
             yield
             return
-        with Unbroken():
-            own = self.model.snapshot()
-            self.model.set_state(self._average.values())
+        own = self.model.snapshot()
         try:
+            with Unbroken():
+                self.model.set_state(self._average.values())
             yield
         finally:
             with Unbroken():
                 self.model.set_state(own)
 
-    def _end_epoch(self) -> None:
-        """Judge the model and write the epoch down."""
-        progress, history = self._progress, self.history
-        result = self._judge()
+    def _end_epoch(self, callbacks: Callbacks) -> None:
+        """Judge the model, write the epoch down and call the callbacks.
+
+        Where that is interrupted the epoch has not ended: all of it is done again when the run
+        goes on.
+        """
+        ended, record = self.history.epochs, self.model.training
+        try:
+            with self._averaged():
+                self._write_down(self._judge())
+                good = self.model.snapshot()
+                for callback in callbacks:
+                    callback(self.model, self.history)
+        except StopTraining:
+            self._stopped = True
+        except KeyboardInterrupt:
+            self.history.keep(ended)
+            self.model.training = record
+            raise
         with Unbroken():
-            history.loss.append(progress.loss / (progress.weight or 1.0))
-            history.accuracy.append(progress.hits / progress.images)
-            history.seconds.append(progress.seconds)
-            history.learning_rate.append(self._optimizer.learning_rate)
-            if result is not None:
-                history.val_loss.append(result.loss)
-                history.val_accuracy.append(result.accuracy)
-                history.val_balanced_accuracy.append(result.balanced_accuracy)
-                history.val_auc.append(result.auc)
-                history.val_f1.append(result.f1)
-            self._good = self.model.snapshot()
+            self._good = good
             self._progress = Progress()
-            best = history.best_epoch
-            reached = {"epochs": history.epochs, "best_epoch": best, **history.metrics(best)}
-            self.model.training = reached | dict(self._record)
+
+    def _write_down(self, result: Evaluation | None) -> None:
+        progress, history = self._progress, self.history
+        history.loss.append(progress.loss / (progress.weight or 1.0))
+        history.accuracy.append(progress.hits / progress.images)
+        history.seconds.append(progress.seconds)
+        history.learning_rate.append(self._optimizer.learning_rate)
+        if result is not None:
+            history.val_loss.append(result.loss)
+            history.val_accuracy.append(result.accuracy)
+            history.val_balanced_accuracy.append(result.balanced_accuracy)
+            history.val_auc.append(result.auc)
+            history.val_f1.append(result.f1)
+        self._describe()
+
+    def _describe(self) -> None:
+        """Tell the model what the run has reached."""
+        history = self.history
+        best = history.best_epoch
+        reached = {"epochs": history.epochs, "best_epoch": best, **history.metrics(best)}
+        self.model.training = reached | dict(self._record)
 
     def _judge(self) -> Evaluation | None:
         """Evaluate. DivergedError where the weights or what they give is not finite."""
         model = self.model
         # What the last step left has met no batch yet, so the loss of the epoch cannot tell.
+        X = self._batches.make(self.history.epochs, len(self._batches) - 1).X
         finite = all(np.isfinite(value).all() for value in model.state().values())
-        if not (finite and np.isfinite(model.infer(self._batch)).all()):
+        if not (finite and np.isfinite(model.infer(X)).all()):
             raise DivergedError("the epoch's last step: expected finite weights and logits")
         if self._validation is None:
             return None
@@ -233,10 +281,16 @@ class Trainer:
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return copies of all that is needed to go on with equal bits from the last batch on."""
-        position = {"progress": asdict(self._progress), "history": asdict(self.history)}
+        position = {
+            "progress": asdict(self._progress),
+            "history": asdict(self.history),
+            "learning_rate": self._optimizer.learning_rate,
+            "stopped": self._stopped,
+        }
         arrays: dict[str, NDArray[Any]] = {"position": np.array(json.dumps(position))}
         parts: dict[str, State] = {
             "model": self.model.snapshot(),
+            "good": self._good,
             "optimizer": self._optimizer.state(),
             "average": {} if self._average is None else self._average.state(),
         }
@@ -245,17 +299,30 @@ class Trainer:
         return arrays
 
     def set_state(self, state: State) -> None:
-        """Go on from what `state` gave. ValueError or KeyError where it does not fit the run."""
+        """Go on from what `state` gave. Where it does not fit the weights stay as they are."""
+        before = self.model.snapshot()
+        try:
+            self._set_state(state)
+        except Exception:
+            self.model.set_state(before)
+            raise
+
+    def _set_state(self, state: State) -> None:
         position = json.loads(str(state["position"]))
 
         def part(name: str) -> dict[str, NDArray[Any]]:
             start = f"{name}/"
             return {key[len(start) :]: state[key] for key in state if key.startswith(start)}
 
+        self.model.set_state(part("good"))  # checks it
+        self._good = self.model.snapshot()
         self.model.set_state(part("model"))
         self._optimizer.set_state(part("optimizer"), self.model.parameters())
+        self._optimizer.learning_rate = position["learning_rate"]
         if self._average is not None:
             self._average.set_state(part("average"), self.model.state())
         self.history = History(**position["history"])
         self._progress = Progress(**position["progress"])
-        self._good = self.model.snapshot()
+        self._stopped = position["stopped"]
+        if self.history.epochs:
+            self._describe()

@@ -1,5 +1,6 @@
 """Training: `train` checks its arguments and runs a `Trainer`."""
 
+import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -10,7 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ferrocnn.augmentation import Augment
+from ferrocnn.batches import Data
 from ferrocnn.checks import (
+    check_bool,
     check_decay,
     check_images,
     check_int,
@@ -22,8 +25,9 @@ from ferrocnn.labels import check_class_weight, check_classes, check_sample_weig
 from ferrocnn.metrics import as_dataset, check_model
 from ferrocnn.optimizers import Optimizer, make_optimizer
 from ferrocnn.progress import open_reporter
+from ferrocnn.runs import Run, describe_data, list_images
 from ferrocnn.schedules import Constant, Schedule, make_schedule
-from ferrocnn.trainer import Data, Trainer
+from ferrocnn.trainer import Trainer
 
 if TYPE_CHECKING:
     from ferrocnn.images import ImageDataset
@@ -54,6 +58,8 @@ def train(
     sample_weight: ArrayLike | None = None,
     clip_norm: float | None = None,
     average: float | None = None,
+    run: str | os.PathLike[str] | Run | None = None,
+    resume: bool = False,
 ) -> History:
     """Train a model on labelled images, a batch at a time.
 
@@ -74,7 +80,7 @@ def train(
         validation_data: (X, y) or an ImageDataset, evaluated after each epoch.
         shuffle: whether each epoch takes the images in a new random order.
         seed: of that order, of augmentation and dropout; None draws one, which `model.training`
-            then tells.
+            then tells, or takes that of the run that is resumed.
         progress: whether standard error shows a bar (a terminal) or a line an epoch (otherwise).
         callbacks: called in turn as `callback(model, history)` after each epoch. One that raises
             `StopTraining` ends the run as its last epoch would.
@@ -90,19 +96,34 @@ def train(
             scaled down to it (Pascanu et al. 2013).
         average: decay of an exponential moving average of the weights, below 1. Validation,
             callbacks and the trained model get the average.
+        run: a folder, new or empty, that keeps the run: settings, results, best and last model,
+            and what resuming needs (see `Run`). Written after each epoch, before the callbacks.
+        resume: whether to go on with the run that the folder holds; where it holds none yet, one
+            begins. Data and settings must be those that it was begun with, and the result has the
+            same bits as if it had never been stopped, by Ctrl-C or in any other way. The callbacks
+            of an epoch that was interrupted while they were called are called again. A run that is
+            finished gives its model and history.
 
     Raises:
-        ValueError, TypeError: an argument cannot be used. The model is unchanged.
+        ValueError, TypeError: an argument cannot be used, or does not agree with the run that is
+            resumed. The model is unchanged.
         DivergedError: the loss, a gradient, a weight or the validation loss is not finite. The
             model has the weights of the last epoch that ended well, or those it came with; an
             optimiser that was given keeps its state, so make a new one.
-        KeyboardInterrupt: Ctrl-C. A step that has begun is finished first.
+        KeyboardInterrupt: Ctrl-C. The batch, or the judging and the callbacks of an epoch, is
+            finished first, and the state of a `run` saved; a second Ctrl-C waits for a step alone.
     """
     check_model(model)
     epochs = check_positive_int("epochs", epochs)
     learning_rate = check_positive_float("learning_rate", learning_rate)
     batch_size = check_positive_int("batch_size", batch_size)
-    seed = _draw_seed() if seed is None else check_int("seed", seed, 0)
+    run = run if run is None or isinstance(run, Run) else Run(run)
+    if check_bool("resume", resume) and run is None:
+        raise ValueError("resume: expected a run to go on with, got none; give run=folder as well")
+    begun = run if resume and run is not None and run.exists else None
+    if seed is None:
+        seed = secrets.randbits(32) if begun is None else begun.settings()["train"]["seed"]
+    seed = check_int("seed", seed, 0)
     label_smoothing = check_decay("label_smoothing", label_smoothing)
     clip_norm = None if clip_norm is None else check_positive_float("clip_norm", clip_norm)
     average = None if average is None else check_decay("average", average)
@@ -121,9 +142,17 @@ def train(
         validation = Data(X, check_classes(y_val, len(X), model.classes, "validation_data"))
     optimizer = make_optimizer(optimizer, learning_rate)
 
-    if dataset is not None:
-        model.class_names = dataset.class_names
-        model.preprocessing = replace(dataset.preprocessing, image_size=model.input_shape[:2])
+    arguments = {
+        "optimizer": optimizer.config(),
+        "schedule": schedule.config(),
+        "augment": None if augment is None else augment.to_dict(),
+        "batch_size": batch_size,
+        "shuffle": bool(shuffle),
+        "label_smoothing": label_smoothing,
+        "clip_norm": clip_norm,
+        "average": average,
+        "seed": seed,
+    }
     trainer = Trainer(
         model,
         training,
@@ -139,21 +168,30 @@ def train(
         clip_norm=clip_norm,
         average=average,
         record={
-            "optimizer": optimizer.config(),
-            "schedule": schedule.config(),
-            "augment": None if augment is None else augment.to_dict(),
-            "batch_size": batch_size,
-            "shuffle": bool(shuffle),
-            "label_smoothing": label_smoothing,
-            "clip_norm": clip_norm,
-            "average": average,
-            "seed": seed,
+            **arguments,
             "images": len(training),
             "validation_images": len(validation) if validation else 0,
         },
     )
-    with closing(open_reporter(progress, epochs, len(training))) as reporter:
-        return trainer.run(callbacks, reporter)
+    if run is not None:
+        settings = {
+            "model": {**model.config(), "flip_average": model.flip_average},
+            "train": {"epochs": epochs, **arguments},
+            "data": describe_data(training, validation),
+        }
+        files = None if dataset is None else list_images(dataset, as_dataset(validation_data))
+        if begun is None:
+            run.begin(settings, files, trainer.state())
+        else:
+            begun.check(settings, files)
+            begun.restore(trainer.set_state)
+            model.seed = begun.settings()["model"]["seed"]  # of the weights that it has now
+        callbacks = [*run.callbacks(), *callbacks]
+    if dataset is not None:
+        model.class_names = dataset.class_names
+        model.preprocessing = replace(dataset.preprocessing, image_size=model.input_shape[:2])
+    with closing(open_reporter(progress, epochs, len(training), trainer.images_done)) as reporter:
+        return trainer.run(callbacks, reporter, None if run is None else run.save)
 
 
 def _check_training(
@@ -184,10 +222,6 @@ def _check_training(
     if sample_weight is not None:
         of_images = of_images * check_sample_weight(sample_weight, len(images))
     return Data(images, labels, of_images)
-
-
-def _draw_seed() -> int:
-    return secrets.randbits(32)
 
 
 def _check_callbacks(callbacks: Sequence[Callback]) -> None:

@@ -18,12 +18,23 @@ def pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def here(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that the test runs in, as `train` writes there."""
+    folder = tmp_path_factory.mktemp("here")
+    monkeypatch.chdir(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def trained(pets: Path) -> tuple[Path, Result]:
-    """A model file and what `train` said when it made it."""
+    """A model file and what `train` said when it made it; the run is `first` beside the file."""
     out = pets.parent / "pets.npz"
     options = ("--epochs", "6", "--batch-size", "8", "--image-size", "16", "--seed", "3")
-    return out, succeed("train", pets, "--out", out, *options)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(pets.parent)
+        words = ("--recipe", "classic", "--name", "first", *options)
+        return out, succeed("train", pets, "--out", out, *words)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """What holds for every command: usage, exit codes, JSON, model files that cannot be used."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,11 @@ class TestProgram:
         [
             ["fly"],
             ["train"],
+            ["train", "x", "--recipe", "magic"],
+            ["train", "x", "--patience", "0"],
+            ["train", "x", "--average", "1"],
+            ["train", "x", "--class-weight", "heavy"],
+            ["train", "x", "--label-smoothing", "-0.1"],
             ["train", "x", "--epochs", "0"],
             ["train", "x", "--batch-size", "0"],
             ["train", "x", "--image-size", "3"],
@@ -67,6 +73,23 @@ class TestProgram:
         loaded = {name.partition(".")[0] for name in result.stdout.split()}
         assert "ferrocnn" in loaded
         assert not loaded & {"PIL", "tqdm", "matplotlib"}
+
+    @pytest.mark.parametrize("name", ["FERROCNN_NUM_THREADS", "FERROCNN_ISA"])
+    @pytest.mark.parametrize("as_module", [True, False])
+    def test_a_wrong_variable_is_one_line(self, name: str, as_module: bool, tmp_path: Path) -> None:
+        script = tmp_path / "ferrocnn"
+        script.write_text("from ferrocnn.cli import main; main()")
+        start = ["-m", "ferrocnn"] if as_module else [str(script)]
+        result = subprocess.run(
+            [sys.executable, *start, "train", "x"],
+            env={**os.environ, name: "magic"},
+            capture_output=True,
+            text=True,
+        )
+        assert result.returncode == 1
+        assert result.stdout == ""
+        (line,) = result.stderr.splitlines()
+        assert line.startswith(f"ferrocnn: error: {name}: expected")
 
     def test_json_has_no_nan(self, capsys: pytest.CaptureFixture[str]) -> None:
         echo_json({"loss": [float("nan"), float("-inf"), 0.5], "nested": {"a": (float("inf"),)}})

@@ -2,17 +2,18 @@
 
 import re
 import shlex
-import signal
-import subprocess
-import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_cases import CLASSES, error_line, invoke, succeed, write_images
+from cli_cases import error_line, invoke, succeed, write_images
 from click.testing import Result
+from PIL import Image
 
 import ferrocnn
+from ferrocnn import Run
+from ferrocnn.recipes import RECIPES
 
 
 class TestTrain:
@@ -54,7 +55,7 @@ class TestTrain:
         succeed(*info)
 
     def test_seed_repeats_the_run(self, pets: Path, tmp_path: Path) -> None:
-        options = ("--epochs", "2", "--image-size", "12")
+        options = ("--epochs", "2", "--image-size", "16")
         first = succeed("train", pets, "--out", tmp_path / "a.npz", *options)
         drawn = re.search(r"--seed (\d+)", first.stdout)
         assert drawn
@@ -75,7 +76,7 @@ class TestTrain:
             "without-again": (("--no-cache",), ""),
         }
         for name, (options, said) in runs.items():
-            words = ("--epochs", "1", "--image-size", "12", "--seed", "1", *options)
+            words = ("--epochs", "1", "--image-size", "16", "--seed", "1", *options)
             result = succeed("train", pets, "--out", tmp_path / f"{name}.npz", *words)
             assert found + said in result.stdout.splitlines()
             assert cache.exists() == (name != "without")
@@ -92,7 +93,7 @@ class TestTrain:
         assert "(Cat 7, Dog 8), 0 skipped, 14 from the cache" in succeed(*words).stdout
 
     def test_drawn_seeds_differ(self, pets: Path, tmp_path: Path) -> None:
-        options = ("--out", tmp_path / "m.npz", "--epochs", "1", "--image-size", "12")
+        options = ("--out", tmp_path / "m.npz", "--epochs", "1", "--image-size", "16")
         runs = [succeed("train", pets, *options).stdout for _ in range(2)]
         seeds = {re.findall(r"--seed (\d+)", output)[0] for output in runs}
         assert len(seeds) == 2
@@ -108,7 +109,7 @@ class TestTrain:
             "--epochs",
             "1",
             "--image-size",
-            "12",
+            "16",
         )
         assert "16 images to train on, 6 to validate on" in result.stdout
         assert shlex.join(["evaluate", str(tmp_path / "m.npz"), str(tmp_path / "both")]) in (
@@ -127,64 +128,140 @@ class TestTrain:
         line = error_line(invoke("train", tmp_path / "absent", "--out", tmp_path / "m.npz"))
         assert "absent" in line
 
-    @pytest.mark.parametrize("classes", [("Cat",), ("Bird", "Cat", "Dog")])
-    def test_wants_two_classes(self, tmp_path: Path, classes: tuple[str, ...]) -> None:
-        folder = write_images(tmp_path / "pets", 3, seed=6, classes=classes)
+    def test_wants_two_classes(self, tmp_path: Path) -> None:
+        folder = write_images(tmp_path / "pets", 3, seed=6, classes=("Cat",))
         line = error_line(invoke("train", folder, "--out", tmp_path / "m.npz"))
-        assert "two" in line
+        assert line.startswith("ferrocnn: error: FOLDER: expected at least two")
         assert str(folder) in line
+        assert "add a folder for each other class" in line
         assert not (tmp_path / "m.npz").exists()
+
+    def test_three_classes(self, tmp_path: Path) -> None:
+        folder = write_images(tmp_path / "pets", 6, seed=6, classes=("Bird", "Cat", "Dog"))
+        out = tmp_path / "m.npz"
+        words = ("--out", out, "--image-size", "16", "--epochs", "2", "--class-weight", "balanced")
+        result = succeed("train", folder, *words)
+        assert "of 3 classes (Bird 6, Cat 6, Dog 6)" in result.stdout
+        model = ferrocnn.load(out)
+        assert model.class_names == ("Bird", "Cat", "Dog")
+        assert model.fc_layers[-1] == 3
+        assert succeed("predict", out, folder / "Bird" / "000.png").stdout
+
+    @pytest.mark.parametrize("recipe", RECIPES)
+    def test_recipes_train_what_they_say(self, recipe: str, pets: Path, tmp_path: Path) -> None:
+        out, known = tmp_path / "m.npz", RECIPES[recipe]
+        succeed("train", pets, "--recipe", recipe, "--out", out, "--epochs", "1")
+        model = ferrocnn.load(out)
+        expected = known.model(2, seed=model.seed).config()
+        assert model.config() == expected
+        assert model.flip_average == known.flip_average
+        said = model.training
+        assert said["optimizer"].items() >= dict(known.optimizer).items()
+        assert said["schedule"] == known.schedule.config()
+        assert said["batch_size"] == known.batch_size
+        assert said["augment"] == (known.augment and known.augment.to_dict())
+        assert said["label_smoothing"] == known.label_smoothing
+        assert said["average"] == known.average
+
+    def test_options_override_the_recipe(self, pets: Path, tmp_path: Path) -> None:
+        out = tmp_path / "m.npz"
+        succeed(
+            "train", pets, "--out", out, "--epochs", "2", "--batch-size", "8", "--image-size", "16",
+            "--learning-rate", "0.02", "--optimizer", "nesterov", "--label-smoothing", "0.2",
+            "--average", "0.5", "--no-augment", "--seed", "4", "--val-fraction", "0.4",
+        )  # fmt: skip
+        model = ferrocnn.load(out)
+        said = model.training
+        assert model.input_shape == (16, 16, 3)
+        assert said["optimizer"]["name"] == "nesterov"
+        assert said["optimizer"]["learning_rate"] == 0.02
+        expected = {
+            "batch_size": 8, "label_smoothing": 0.2, "average": 0.5, "augment": None, "seed": 4,
+            "images": 24, "validation_images": 16,
+        }  # fmt: skip
+        assert said.items() >= expected.items()
+
+    def test_the_rate_of_one_rule_is_not_taken_for_another(self, pets: Path) -> None:
+        result = invoke("train", pets, "--optimizer", "sgd")
+        assert result.exit_code == 2
+        assert "--learning-rate" in result.stderr
+        words = ("--image-size", "16", "--epochs", "1", "--no-augment", "--seed", "0")
+        succeed("train", pets, "--optimizer", "adam", *words)
+        rates = RECIPES["fast"].optimizer
+        assert ferrocnn.load("model.npz").training["optimizer"].items() >= {
+            "name": "adam", "learning_rate": rates["learning_rate"],
+        }.items()  # fmt: skip
+
+    def test_pixels_of_augmentation_follow_the_image_size(
+        self, pets: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        augment = ferrocnn.Augment(shift=8, cutout=16, crop=0.5)
+        recipe = replace(RECIPES["fast"], image_size=64, stored_size=96, augment=augment)
+        monkeypatch.setitem(RECIPES, "fast", recipe)
+        sizes = []
+        load = ferrocnn.load_images
+
+        def seen(folder: Path, image_size: tuple[int, int], **options: object) -> object:
+            sizes.append(image_size)
+            return load(folder, image_size, **options)
+
+        monkeypatch.setattr("ferrocnn.images.load_images", seen)
+        words = ("--image-size", "16", "--epochs", "1", "--augmented-picture", "seen.png")
+        succeed("train", pets, *words)
+        model = ferrocnn.load("model.npz")
+        assert model.training["augment"] == ferrocnn.Augment(shift=2, cutout=4, crop=0.5).to_dict()
+        assert sizes == [(16, 16), (24, 24)]
+        assert model.preprocessing is not None
+        assert model.preprocessing.image_size == (16, 16)
+        with Image.open("seen.png") as picture:
+            assert picture.width > picture.height > 4 * 16
+        assert invoke("train", pets, "--no-augment", "--augmented-picture", "x").exit_code == 2
+
+    def test_no_augment_needs_no_larger_images(
+        self, pets: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(RECIPES, "fast", replace(RECIPES["fast"], stored_size=96))
+        succeed("train", pets, "--image-size", "16", "--epochs", "1", "--no-augment")
+        assert Run("runs/pets-fast-1").settings()["data"]["images_shape"] == [16, 16, 3]
+
+    @pytest.mark.parametrize(
+        ("words", "option"),
+        [
+            (("--image-size", "6"), "--image-size"),
+            (("--val-fraction", "0.001"), "--val-fraction"),
+            (("--name", "a/b"), "--name"),
+            (("--learning-rate", "1e-60"), "--learning-rate"),
+        ],
+    )
+    def test_errors_name_the_option_and_leave_no_run(
+        self, words: tuple[str, ...], option: str, pets: Path
+    ) -> None:
+        assert error_line(invoke("train", pets, *words)).startswith(f"ferrocnn: error: {option}:")
+        assert not any(Path("runs").glob("*"))
+        assert not Path("model.npz").exists()
+
+    def test_help_shows_recipes_and_groups(self) -> None:
+        text = succeed("train", "--help").stdout
+        for name, recipe in RECIPES.items():
+            assert f"{name:<8} {recipe.summary}" in text
+        headings = re.findall(r"^(\w.*):$", text, re.MULTILINE)
+        assert headings[-4:] == ["Run", "Images", "Training (default: the recipe's)", "Help"]
 
     def test_divergence_says_what_is_kept(self, pets: Path, tmp_path: Path) -> None:
         out = tmp_path / "m.npz"
-        options = ("--image-size", "12", "--seed", "0", "--optimizer", "sgd")
-        line = error_line(invoke("train", pets, "--out", out, *options, "--learning-rate", "1e30"))
+        options = ("--image-size", "16", "--seed", "0", "--optimizer", "sgd", "--no-augment")
+        words = ("--recipe", "classic", "--learning-rate", "1e30")
+        line = error_line(invoke("train", pets, "--out", out, *options, *words))
+        assert line.startswith("ferrocnn: error: --learning-rate: ")
         assert "lower" in line
-        assert f"nothing was written to {out}" in line
+        assert "no epoch has ended" in line
         assert not out.exists()
 
-    def test_interrupt_before_an_epoch_has_ended(
-        self, pets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        def interrupted(*_: object, **__: object) -> None:
-            raise KeyboardInterrupt
-
-        monkeypatch.setattr("ferrocnn.training.train", interrupted)
-        out = tmp_path / "m.npz"
-        result = invoke("train", pets, "--out", out, "--image-size", "12")
-        assert result.exit_code == 130
-        assert f"nothing was written to {out}" in result.stderr
-        assert not out.exists()
-
-    def test_interrupt_keeps_the_best_epoch(self, pets: Path, tmp_path: Path) -> None:
-        # The handler is set by hand: a test run in the background may inherit "ignore".
-        code = (
-            "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
-            "from ferrocnn.cli import main; main(prog_name='ferrocnn')"
-        )
-        out = tmp_path / "m.npz"
-        words = ["train", pets, "--out", out, "--image-size", "12", "--epochs", "1000000"]
-        process = subprocess.Popen(
-            [sys.executable, "-c", code, *words],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        assert process.stdout is not None
-        try:
-            lines = []
-            for line in process.stdout:
-                lines.append(line)
-                if re.search(r"\b3/1000000\b|\bepoch 3\b", line):
-                    process.send_signal(signal.SIGINT)
-                    break
-            output = "".join(lines) + process.communicate(timeout=60)[0]
-        finally:
-            process.kill()
-        assert process.returncode == 130, output
-        assert "Traceback" not in output
-        last = output.splitlines()[-1]
-        assert last.startswith("ferrocnn: interrupted")
-        assert f"kept: {out}" in last
-        assert ferrocnn.load(out).class_names == CLASSES
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["m.npz"]
+    def test_patience_ends_the_run(self, pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        words = ("--image-size", "16", "--learning-rate", "1e-12", "--seed", "1", "--no-augment")
+        result = succeed("train", pets, "--recipe", "classic", "--patience", "2", *words)
+        assert "stopped after epoch 3" in result.stdout
+        run = Run("runs/pets-classic-1")
+        assert run.history().epochs == 3
+        assert run.finished
+        assert "finished" in succeed("train", "--resume", run.folder).stdout

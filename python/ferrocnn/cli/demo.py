@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from ferrocnn.cli.common import check_writable, command_line, note, plural
-from ferrocnn.cli.fit import fit
+from ferrocnn.cli.fit import describe_kept, describe_model
 
 SEED = 0
 DRAWINGS_PER_CLASS = 1000  # for training and for choosing the epoch
@@ -56,16 +56,19 @@ def demo_command(out: Path) -> None:
         f"{drawings}: {plural(len(training), 'drawing')} to train on, "
         f"{len(validation):,} to validate on"
     )
-    history = fit(
+    height, width = training.preprocessing.image_size
+    model = ferrocnn.CNN((height, width, 3), seed=SEED)
+    click.echo(describe_model(model))
+    history = ferrocnn.train(
+        model,
         training,
-        validation,
-        model_path,
         epochs=EPOCHS,
-        batch_size=64,
-        learning_rate=0.001,
         optimizer="adam",
+        validation_data=validation,
         seed=SEED,
+        callbacks=[ferrocnn.SaveBest(model_path)],
     )
+    click.echo(describe_kept(model_path, EPOCHS))
 
     model = ferrocnn.load(model_path)
     unseen = load_images(held_back, class_names=training.class_names, cache=False)

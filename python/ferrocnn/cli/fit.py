@@ -1,81 +1,96 @@
-"""Train the default network and keep its best epoch: shared by `train` and `demo`."""
+"""Train a model and keep its best epoch, and say so: shared by `train` and `demo`."""
 
+import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
 
-from ferrocnn.cli.common import Failure, Interrupted, note
+from ferrocnn.cli.common import Interrupted, command_line, note
+from ferrocnn.cli.jobs import Job
+from ferrocnn.files import replacing
 
 if TYPE_CHECKING:
     from ferrocnn.history import History
     from ferrocnn.images import ImageDataset
     from ferrocnn.model import CNN
+    from ferrocnn.runs import Run
 
 
 def fit(
+    job: Job,
+    run: "Run",
+    out: Path,
+    model: "CNN",
+    arguments: dict[str, Any],
     training: "ImageDataset",
     validation: "ImageDataset",
-    out: Path,
-    *,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
-    optimizer: str,
-    seed: int,
-) -> "History":
-    """Train a `CNN` of the default architecture; the file `out` holds its best epoch.
+) -> None:
+    """Train `model` to the end of the run; the file `out` holds its best epoch then.
 
-    Says what is trained, shows progress, and ends with one line about the epoch kept. When
-    training is interrupted or diverges, the message says whether `out` holds an epoch.
-
-    Raises Interrupted (Ctrl-C), Failure (diverged) and what `train` raises.
+    arguments: of `train`. Raises Interrupted (Ctrl-C), with the command that goes on, and what
+    `train` raises.
     """
     import ferrocnn
-    from ferrocnn.callbacks import SaveBest
+    from ferrocnn.callbacks import EarlyStopping
     from ferrocnn.training import train
 
-    height, width = training.preprocessing.image_size
-    model = ferrocnn.CNN(input_shape=(height, width, 3), seed=seed)
-    click.echo(_describe(model))
-
-    older = _identity(out)
+    click.echo(describe_model(model))
+    epochs = arguments["epochs"]
 
     def kept() -> str:
-        if _identity(out) == older:
-            return f"no epoch has ended, so nothing was written to {out}"
-        return f"the best epoch so far is kept: {_describe_kept(out, epochs)}"
+        if not run.best.is_file():
+            return "no epoch has ended"
+        return f"the best epoch so far is kept: {describe_kept(run.best, epochs)}"
 
     try:
         history = train(
             model,
             training,
-            epochs=epochs,
-            learning_rate=learning_rate,
-            batch_size=batch_size,
-            optimizer=optimizer,
             validation_data=validation,
-            seed=seed,
-            callbacks=[SaveBest(out)],
+            class_weight=job.class_weight,
+            callbacks=[] if job.patience is None else [EarlyStopping(job.patience)],
+            run=run,
+            resume=True,
+            **arguments,
         )
     except KeyboardInterrupt as error:
-        raise Interrupted(f"interrupted; {kept()}") from error
+        if not run.exists:
+            raise
+        resume = command_line("train", "--resume", run.folder)
+        raise Interrupted(f"interrupted; {kept()}; to go on: {resume}") from error
     except ferrocnn.DivergedError as error:
-        raise Failure(f"{error}; {kept()}") from error
-    click.echo(_describe_kept(out, epochs))
+        raise ferrocnn.DivergedError(f"{error}; {kept()}") from error
+    copy_best(run, out)
+    if history.epochs < epochs:
+        click.echo(f"stopped after epoch {history.epochs}: none of the last {job.patience} better")
+    click.echo(describe_kept(out, epochs))
+    note_chance(history, validation)
+
+
+def copy_best(run: "Run", out: Path) -> None:
+    """Copy the best epoch to `out`, whole or not at all."""
+    with open(run.best, "rb") as source, replacing(out) as file:
+        shutil.copyfileobj(source, file)
+
+
+def note_chance(history: "History", validation: "ImageDataset") -> None:
+    """Say so where no epoch is better than naming every image alike."""
     chance = max(np.bincount(validation.labels)) / len(validation)
     if max(history.val_accuracy) < chance + 0.02:
         note(
             "this is hardly better than naming every image alike; more images, more --epochs or "
             "a lower --learning-rate may help"
         )
-    return history
 
 
-def _describe(model: "CNN") -> str:
+def describe_model(model: "CNN") -> str:
+    """Describe the architecture in a line."""
     height, width, channels = model.input_shape
-    convolutions = ", ".join(f"{count} of {size}x{size}" for count, size in model.conv_filters)
+    convolutions = ", ".join(
+        f"{block.filters} of {block.size}x{block.size}" for block in model.architecture.blocks()
+    )
     count = sum(values.size for values in model.parameters().values())
     return (
         f"CNN for {height}x{width}x{channels} images: convolutions {convolutions}; "
@@ -83,21 +98,12 @@ def _describe(model: "CNN") -> str:
     )
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    """What tells a file from the one that replaces it; None where there is none."""
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return None
-    return status.st_ino, status.st_mtime_ns
-
-
-def _describe_kept(out: Path, epochs: int) -> str:
-    """What the file `out` itself says of the epoch that it holds."""
+def describe_kept(path: Path, epochs: int) -> str:
+    """What a model file itself says of the epoch that it holds."""
     from ferrocnn.checkpoint import read_model_file
 
-    record = read_model_file(out).training
+    record = read_model_file(path).training
     return (
-        f"{out}: epoch {record['best_epoch']} of {epochs}, "
+        f"{path}: epoch {record['best_epoch']} of {epochs}, "
         f"validation accuracy {record['val_accuracy']:.4f}, loss {record['val_loss']:.4f}"
     )

@@ -1,0 +1,82 @@
+"""The batches of a training run: each is a function of the seed and its epoch and number."""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ferrocnn.augmentation import Augment
+from ferrocnn.checks import Images
+from ferrocnn.losses import Loss
+
+_Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Data:
+    """Images as `check_images` returns them, labels (n,), and what each image weighs, (n,)."""
+
+    X: Images
+    y: NDArray[np.int64]
+    weights: _Floats | None = None
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+
+class Batch(NamedTuple):
+    """What a step takes: images, targets (n, units), weights (n,), and a key for all it draws.
+
+    The images are good until the next batch is made.
+    """
+
+    X: Images
+    targets: _Floats
+    weights: _Floats | None
+    key: int
+
+
+class Batches:
+    """Makes batches of `size` images; the last of an epoch may be smaller. `len`: an epoch's."""
+
+    def __init__(
+        self,
+        data: Data,
+        loss: Loss,
+        image_shape: tuple[int, int, int],
+        *,
+        size: int,
+        seed: int,
+        shuffle: bool,
+        augment: Augment | None,
+    ) -> None:
+        self.size = min(size, len(data))
+        self._data, self._loss = data, loss
+        self._seed, self._shuffle, self._augment = seed, shuffle, augment
+        self._order = -1, np.arange(len(data))
+        self._gathered = np.empty_like(data.X, shape=(self.size, *data.X.shape[1:]))
+        if augment is not None:
+            self._augmented = np.empty((self.size, *image_shape), np.uint8)
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._data) / self.size)
+
+    def make(self, epoch: int, number: int) -> Batch:
+        """Return a batch. Epochs, and batches in them, count from 0."""
+        data, augment = self._data, self._augment
+        if self._shuffle and self._order[0] != epoch:
+            generator = np.random.Generator(np.random.PCG64([self._seed, epoch]))
+            self._order = epoch, generator.permutation(len(data))
+        rows = self._order[1][number * self.size : (number + 1) * self.size]
+        sequence = np.random.SeedSequence([self._seed, epoch * len(self) + number])
+        key = int(sequence.generate_state(1, np.uint64)[0])
+        # mode="clip" gathers straight into `out`; the default mode goes through a copy.
+        X = np.take(data.X, rows, axis=0, out=self._gathered[: len(rows)], mode="clip")
+        targets = self._loss.targets(data.y[rows])
+        if augment is not None:
+            stored = cast(NDArray[np.uint8], X)
+            X = changed = augment.apply(stored, key, self._augmented[: len(rows)])
+            targets = augment.mix(changed, targets, key)
+        return Batch(X, targets, None if data.weights is None else data.weights[rows], key)

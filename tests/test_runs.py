@@ -1,0 +1,170 @@
+"""The folder of a run: what it holds, and what it refuses. Resuming is in test_resume.py."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ferrocnn
+from ferrocnn import Run
+from ferrocnn.images import ImageDataset
+from ferrocnn.preprocessing import Preprocessing
+from run_cases import EPOCHS, data, fit, make_model, weights
+
+FILES = {"settings.json", "results.csv", "best.npz", "last.npz", "state.npz"}
+
+
+def dataset(folder: Path, count: int = 40, seed: int = 0) -> ImageDataset:
+    X, y = data(count, seed=seed)
+    paths = [folder / ("Cat", "Dog")[label] / f"{seed}-{i}.jpg" for i, label in enumerate(y)]
+    return ImageDataset(X, y.astype(np.int64), ("Cat", "Dog"), paths, [], Preprocessing((8, 8)))
+
+
+def test_a_run_of_arrays(tmp_path: Path) -> None:
+    model, history = fit("sgd", tmp_path / "deep" / "run")
+    run = Run(str(tmp_path / "deep" / "run"))
+    assert {path.name for path in run.folder.iterdir()} == FILES
+    assert run.exists
+    assert run.finished
+    assert run.history() == history
+    settings = run.settings()
+    assert settings["train"]["epochs"] == EPOCHS
+    assert settings["train"]["optimizer"]["learning_rate"] == 0.02
+    assert {**settings["model"], "flip_average": None} == {
+        **json.loads(json.dumps(model.config())), "flip_average": None,
+    }  # fmt: skip
+    assert settings["data"]["images"] == 40
+    assert settings["command"] == {}
+    assert weights(ferrocnn.load(run.last)) == weights(model)
+    best = ferrocnn.load(run.best)
+    assert best.training["epochs"] == history.best_epoch
+    assert ferrocnn.evaluate(best, *data(20, seed=1)).loss == min(
+        loss
+        for loss, accuracy in zip(history.val_loss, history.val_accuracy, strict=True)
+        if accuracy == max(history.val_accuracy)
+    )
+    with open(run.results, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["loss"]) for row in rows] == history.loss
+
+
+def test_files_are_there_before_the_callbacks_are_called(tmp_path: Path) -> None:
+    run, seen = Run(tmp_path / "run"), []
+
+    def look(model: ferrocnn.CNN, history: ferrocnn.History) -> None:
+        seen.append(ferrocnn.load(run.last).training["epochs"])
+        assert len(run.results.read_text().splitlines()) == 1 + history.epochs
+
+    fit("sgd", run.folder, callbacks=[look])
+    assert len(seen) == EPOCHS
+
+
+def test_files_of_a_data_set_are_listed_and_compared(tmp_path: Path) -> None:
+    parts = dataset(tmp_path / "pets"), dataset(tmp_path / "pets", 20, seed=1)
+
+    def go(training: ImageDataset, validation: ImageDataset) -> None:
+        ferrocnn.train(
+            make_model("sgd"), training, epochs=1, validation_data=validation, seed=0,
+            progress=False, run=tmp_path / "run", resume=True,
+        )  # fmt: skip
+
+    go(*parts)
+    with open(tmp_path / "run" / "images.csv", newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["path", "label", "part"]
+    assert rows[1] == ["Cat/0-0.jpg", "0", "training"]
+    assert rows[-1] == ["Dog/1-19.jpg", "1", "validation"]
+    assert len(rows) == 61
+
+    go(dataset(tmp_path / "moved"), dataset(tmp_path / "moved", 20, seed=1))
+    fewer = dataset(tmp_path / "pets")
+    del fewer.paths[38]
+    fewer.images, fewer.labels = np.delete(fewer.images, 38, 0), np.delete(fewer.labels, 38)
+    with pytest.raises(ValueError, match=r"^resume: .*expected the 60 images.*1 gone: Cat/0-38"):
+        go(fewer, parts[1])
+    with pytest.raises(ValueError, match=r"^resume: .*60 of another class or part"):
+        go(parts[1], parts[0])
+    relabelled = dataset(tmp_path / "pets")
+    relabelled.labels[3] = 0
+    with pytest.raises(ValueError, match=r"^resume: .*1 of another class or part: Dog/0-3.jpg"):
+        go(relabelled, parts[1])
+    swapped = dataset(tmp_path / "pets")
+    swapped.images[[0, 2]], swapped.paths[0], swapped.paths[2] = (
+        swapped.images[[2, 0]], swapped.paths[2], swapped.paths[0],
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=r"^resume: .*another order"):
+        go(swapped, parts[1])
+    edited = dataset(tmp_path / "pets")
+    edited.images[0, 0, 0, 0] += 1
+    with pytest.raises(ValueError, match=r"^resume: .*same number and size"):
+        go(edited, parts[1])
+
+
+def test_never_overwrites(tmp_path: Path) -> None:
+    fit("sgd", tmp_path / "run")
+    before = {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    model = make_model("sgd")
+    own = weights(model)
+    with pytest.raises(ValueError, match=r"^run: .*holds a run.*resume=True"):
+        fit("sgd", tmp_path / "run", model, resume=False)
+    assert weights(model) == own
+    assert {path: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").write_text("mine")
+    (tmp_path / "file").touch()
+    for name in ("other", "file"):
+        for resume in (False, True):
+            with pytest.raises(ValueError, match=r"^run: expected a new or empty folder"):
+                fit("sgd", tmp_path / name, resume=resume)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [({"run": 3}, "run"), ({"resume": True}, "resume"), ({"run": "x", "resume": 1}, "resume")],
+)
+def test_bad_arguments_are_named_and_make_nothing(
+    arguments: dict, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((ValueError, TypeError), match=f"^{name}: expected"):
+        ferrocnn.train(make_model("sgd"), *data(), progress=False, **arguments)
+    with pytest.raises(ValueError, match=r"^epochs"):
+        ferrocnn.train(make_model("sgd"), *data(), progress=False, epochs=0, run="x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_numbers_are_free_ones(tmp_path: Path) -> None:
+    (tmp_path / "runs" / "a-2").mkdir(parents=True)
+    names = [Run.numbered(tmp_path / "runs", "a", {}).folder.name for _ in range(3)]
+    assert names == ["a-1", "a-3", "a-4"]
+
+
+def test_what_is_no_run(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    assert not run.exists
+    for read in (run.settings, run.history, lambda: run.finished):
+        with pytest.raises(FileNotFoundError, match=r"^run: expected the folder of a run"):
+            read()
+    for text in ("{", "[]", "{}", '{"format": "other"}', '{"format": "ferrocnn-run"}'):
+        (tmp_path / "settings.json").write_text(text)
+        with pytest.raises(ValueError, match=r"settings\.json: expected settings"):
+            run.settings()
+
+
+def test_a_newer_format_is_refused(tmp_path: Path) -> None:
+    fit("sgd", tmp_path / "run")
+    path = tmp_path / "run" / "settings.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 2}))
+    with pytest.raises(ValueError, match=r"settings\.json: expected .*ferrocnn-run 1.*2"):
+        fit("sgd", tmp_path / "run")
+
+
+def test_state_holds_no_pickle(tmp_path: Path) -> None:
+    fit("adamw, average, batch norm, dropout", tmp_path / "run")
+    with np.load(tmp_path / "run" / "state.npz", allow_pickle=False) as state:
+        kinds = {name.partition("/")[0] for name in state.files}
+        assert all(state[name].dtype != object for name in state.files)
+    assert kinds == {"position", "model", "good", "optimizer", "average"}
