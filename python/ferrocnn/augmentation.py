@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +106,11 @@ class Augment:
             if name not in known:
                 raise ValueError(f"augment: expected some of {', '.join(known)}, got {name!r}")
         return cls(**values)
+
+    def scaled(self, ratio: float) -> Augment:
+        """Return the same changes for images `ratio` times as large: pixels grow with them."""
+        shift, cutout = round(self.shift * ratio), round(self.cutout * ratio)
+        return replace(self, shift=shift, cutout=cutout)
 
     def apply(
         self, images: NDArray[np.uint8], key: int, out: NDArray[np.uint8] | None = None

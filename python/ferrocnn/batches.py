@@ -45,7 +45,6 @@ class Batches:
         self,
         data: Data,
         loss: Loss,
-        image_shape: tuple[int, int, int],
         *,
         size: int,
         seed: int,
@@ -57,14 +56,18 @@ class Batches:
         self._seed, self._shuffle, self._augment = seed, shuffle, augment
         self._order = -1, np.arange(len(data))
         self._gathered = np.empty_like(data.X, shape=(self.size, *data.X.shape[1:]))
-        if augment is not None:
-            self._augmented = np.empty((self.size, *image_shape), np.uint8)
+        self._augmented = np.empty(0, np.uint8)
 
     def __len__(self) -> int:
         return math.ceil(len(self._data) / self.size)
 
-    def make(self, epoch: int, number: int) -> Batch:
-        """Return a batch. Epochs, and batches in them, count from 0."""
+    def make(
+        self, epoch: int, number: int, shape: tuple[int, int, int], ratio: float = 1.0
+    ) -> Batch:
+        """Return a batch of images of this shape. Epochs, and batches in them, count from 0.
+
+        ratio: of their size to that which the augmentation is meant for.
+        """
         data, augment = self._data, self._augment
         if self._shuffle and self._order[0] != epoch:
             generator = np.random.Generator(np.random.PCG64([self._seed, epoch]))
@@ -76,7 +79,9 @@ class Batches:
         X = np.take(data.X, rows, axis=0, out=self._gathered[: len(rows)], mode="clip")
         targets = self._loss.targets(data.y[rows])
         if augment is not None:
-            stored = cast(NDArray[np.uint8], X)
-            X = changed = augment.apply(stored, key, self._augmented[: len(rows)])
+            if self._augmented.shape[1:] != shape:
+                self._augmented = np.empty((self.size, *shape), np.uint8)
+            stored, scaled = cast(NDArray[np.uint8], X), augment.scaled(ratio)
+            X = changed = scaled.apply(stored, key, self._augmented[: len(rows)])
             targets = augment.mix(changed, targets, key)
         return Batch(X, targets, None if data.weights is None else data.weights[rows], key)

@@ -164,6 +164,25 @@ class CNN:
         with self._turn:
             return {name: value.copy() for name, value in self.state().items()}
 
+    def resized(self, height: int, width: int) -> CNN:
+        """Return a model for images of another size that shares this one's weights and statistics.
+
+        What trains the one trains the other. ValueError where the architecture does not fit the
+        size, or its dense layers take single pixels: global_average_pool=True makes them not.
+        """
+        shape = (height, width, self.input_shape[2])
+        other = CNN(**self.config() | {"input_shape": shape})
+        try:
+            for layer, own in zip(other.layers, self.layers, strict=True):
+                layer.share(own)
+        except ValueError as error:
+            raise ValueError(
+                f"global_average_pool: expected True, as dense layers that take single pixels do "
+                f"not fit images of {height}x{width} ({error})"
+            ) from None
+        other._turn = self._turn
+        return other
+
     def logits(self, X: ArrayLike) -> Floats:
         """Return the last layer's output before sigmoid or softmax, (n, units)."""
         return self.infer(check_images(X, self.input_shape))

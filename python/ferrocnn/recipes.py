@@ -23,7 +23,8 @@ class Recipe:
         stored_size: of the training images, where crops of larger ones are trained on.
         conv_filters, hidden_layers, options: the model; `hidden_layers` are the units of the dense
             layers but the last, `options` other arguments of `CNN`.
-        epochs, batch_size, label_smoothing, clip_norm, average, augment, schedule: of `train`.
+        epochs, batch_size, label_smoothing, clip_norm, average, progressive, augment, schedule: of
+            `train`.
         optimizer: name and arguments.
         flip_average: whether inference takes the mean over an image and its mirror image.
     """
@@ -42,6 +43,7 @@ class Recipe:
     label_smoothing: float = 0.0
     clip_norm: float | None = None
     average: float | None = None
+    progressive: tuple[float, ...] = (1.0,)
     flip_average: bool = False
 
     def model(self, classes: int, channels: int = 3, seed: int | None = None) -> "CNN":
@@ -69,6 +71,7 @@ class Recipe:
             "label_smoothing": self.label_smoothing,
             "clip_norm": self.clip_norm,
             "average": self.average,
+            "progressive": self.progressive,
         }
 
 

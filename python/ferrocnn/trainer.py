@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ferrocnn.augmentation import Augment
 from ferrocnn.averaging import AveragedWeights
-from ferrocnn.batches import Batches, Data
+from ferrocnn.batches import Batch, Batches, Data
 from ferrocnn.errors import DivergedError, StopTraining
 from ferrocnn.history import History
 from ferrocnn.interrupts import Deferred, Unbroken
@@ -66,9 +66,11 @@ class Trainer:
         label_smoothing: float,
         clip_norm: float | None,
         average: float | None,
+        progressive: Sequence[float],
         record: Mapping[str, Any],
     ) -> None:
         self.model = model
+        self._sizes = [(ratio, _resized(model, ratio)) for ratio in progressive]
         self.history = History()
         self.epochs = epochs
         self._stopped = False
@@ -79,7 +81,6 @@ class Trainer:
         self._batches = Batches(
             data,
             make_loss(model.fc_layers[-1], label_smoothing),
-            model.input_shape,
             size=batch_size,
             seed=seed,
             shuffle=shuffle,
@@ -176,12 +177,12 @@ class Trainer:
 
     def _step(self, epoch: int) -> tuple[float, float, int, int]:
         """Do one step; return the loss, what the images weigh together, the hits and the images."""
-        batch = self._batches.make(epoch, self._progress.batch)
+        model, batch = self._make(epoch, self._progress.batch)
         if self._schedule is not None:
             step = epoch * len(self._batches) + self._progress.batch
             factor = self._schedule.factor(step, self.epochs * len(self._batches))
             self._optimizer.learning_rate = self._rate * factor
-        loss, hits = self.model.train_step(
+        loss, hits = model.train_step(
             batch.X,
             batch.targets,
             self._optimizer,
@@ -194,6 +195,11 @@ class Trainer:
         images = len(batch.X)
         weight = float(images if batch.weights is None else batch.weights.sum())
         return loss, weight, hits, images
+
+    def _make(self, epoch: int, number: int) -> "tuple[CNN, Batch]":
+        """Return a batch, and the model of the size that images have in that epoch."""
+        ratio, model = self._sizes[epoch * len(self._sizes) // self.epochs]
+        return model, self._batches.make(epoch, number, model.input_shape, ratio)
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:
@@ -258,9 +264,9 @@ class Trainer:
         """Evaluate. DivergedError where the weights or what they give is not finite."""
         model = self.model
         # What the last step left has met no batch yet, so the loss of the epoch cannot tell.
-        X = self._batches.make(self.history.epochs, len(self._batches) - 1).X
+        trained, batch = self._make(self.history.epochs, len(self._batches) - 1)
         finite = all(np.isfinite(value).all() for value in model.state().values())
-        if not (finite and np.isfinite(model.infer(X)).all()):
+        if not (finite and np.isfinite(trained.infer(batch.X)).all()):
             raise DivergedError("the epoch's last step: expected finite weights and logits")
         if self._validation is None:
             return None
@@ -326,3 +332,15 @@ class Trainer:
         self._stopped = position["stopped"]
         if self.history.epochs:
             self._describe()
+
+
+def _resized(model: "CNN", ratio: float) -> "CNN":
+    if ratio == 1:
+        return model
+    height, width, _ = model.input_shape
+    try:
+        return model.resized(round(height * ratio), round(width * ratio))
+    except ValueError as error:
+        raise ValueError(
+            f"progressive: expected sizes that the model can take, got {ratio:g} ({error})"
+        ) from error

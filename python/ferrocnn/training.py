@@ -58,6 +58,7 @@ def train(
     sample_weight: ArrayLike | None = None,
     clip_norm: float | None = None,
     average: float | None = None,
+    progressive: Sequence[float] = (1.0,),
     run: str | os.PathLike[str] | Run | None = None,
     resume: bool = False,
 ) -> History:
@@ -96,6 +97,10 @@ def train(
             scaled down to it (Pascanu et al. 2013).
         average: decay of an exponential moving average of the weights, below 1. Validation,
             callbacks and the trained model get the average.
+        progressive: sizes of the training images over the run, as shares of the model's; each is
+            kept for an equal part of the epochs, and the last is 1. Small images are fast, and good
+            enough to begin with. Needs `augment`, which makes them, and a model with
+            global_average_pool.
         run: a folder, new or empty, that keeps the run: settings, results, best and last model,
             and what resuming needs (see `Run`). Written after each epoch, before the callbacks.
         resume: whether to go on with the run that the folder holds; where it holds none yet, one
@@ -127,6 +132,7 @@ def train(
     label_smoothing = check_decay("label_smoothing", label_smoothing)
     clip_norm = None if clip_norm is None else check_positive_float("clip_norm", clip_norm)
     average = None if average is None else check_decay("average", average)
+    progressive = _check_progressive(progressive, augment)
     _check_callbacks(callbacks)
     if augment is not None and not isinstance(augment, Augment):
         raise TypeError(f"augment: expected an Augment or None, got {augment!r}")
@@ -151,6 +157,7 @@ def train(
         "label_smoothing": label_smoothing,
         "clip_norm": clip_norm,
         "average": average,
+        "progressive": list(progressive),
         "seed": seed,
     }
     trainer = Trainer(
@@ -167,6 +174,7 @@ def train(
         label_smoothing=label_smoothing,
         clip_norm=clip_norm,
         average=average,
+        progressive=progressive,
         record={
             **arguments,
             "images": len(training),
@@ -192,6 +200,20 @@ def train(
         model.preprocessing = replace(dataset.preprocessing, image_size=model.input_shape[:2])
     with closing(open_reporter(progress, epochs, len(training), trainer.images_done)) as reporter:
         return trainer.run(callbacks, reporter, None if run is None else run.save)
+
+
+def _check_progressive(shares: object, augment: Augment | None) -> tuple[float, ...]:
+    if not isinstance(shares, Sequence) or isinstance(shares, str) or not shares:
+        raise TypeError(f"progressive: expected a list of shares up to 1, got {shares!r}")
+    checked = tuple(check_positive_float("progressive", share) for share in shares)
+    if max(checked) > 1 or checked[-1] != 1:
+        raise ValueError(f"progressive: expected shares up to 1, the last 1, got {shares}")
+    if min(checked) < 1 and augment is None:
+        raise ValueError(
+            f"progressive: expected [1] without augment, which makes smaller images, got {shares}; "
+            "Augment() changes nothing else"
+        )
+    return checked
 
 
 def _check_training(

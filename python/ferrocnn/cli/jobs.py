@@ -78,14 +78,12 @@ def adapt(recipe: "Recipe", options: Mapping[str, Any]) -> "Recipe":
     augment, stored = recipe.augment, recipe.stored_size
     if options["no_augment"]:
         augment = stored = None
-    if augment is not None:
-        shift, cutout = round(augment.shift * ratio), round(augment.cutout * ratio)
-        augment = replace(augment, shift=shift, cutout=cutout)
+        changes["progressive"] = (1.0,)
     return replace(
         recipe,
         image_size=size,
         stored_size=None if stored is None else round(stored * ratio),
-        augment=augment,
+        augment=None if augment is None else augment.scaled(ratio),
         optimizer=_adapt_optimizer(recipe, options["optimizer"], options["learning_rate"]),
         **changes,
     )

@@ -105,7 +105,7 @@ _RUN, _DATA, _TRAINING = "Run", "Images", "Training (default: the recipe's)"
     _DATA,
     "--val-fraction",
     type=FiniteRange(min=0, max=1, min_open=True, max_open=True),
-    default=0.2,
+    default=0.1,
     show_default=True,
     help="Share of each class held back to validate on.",
 )

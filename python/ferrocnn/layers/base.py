@@ -6,7 +6,7 @@ arrays are reused by the next batch, so whoever keeps a result copies it.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +66,8 @@ class Layer(ABC):
     """What all layers share: a shape, parameters if any, and a gradient for each."""
 
     multiply_adds = 0
+    # The attributes that hold parameters and statistics.
+    arrays: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, name: str, kind: str, output_shape: tuple[int, ...]) -> None:
         self.name = name
@@ -86,6 +88,17 @@ class Layer(ABC):
     def gradients(self) -> dict[str, Gradient]:
         """Return the gradients, under the names of their parameters, until the next forward."""
         return {}
+
+    def share(self, other: "Layer") -> None:
+        """Take the parameters and statistics of a layer alike for one's own, before the first run.
+
+        ValueError where they have other shapes.
+        """
+        for name in self.arrays:
+            own, theirs = getattr(self, name), getattr(other, name)
+            if own.shape != theirs.shape:
+                raise ValueError(f"{self.name}: expected {name} of {own.shape}, got {theirs.shape}")
+            setattr(self, name, theirs)
 
     def forget(self) -> None:
         """Let go of the last input, which may be a part of something large."""

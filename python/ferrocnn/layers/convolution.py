@@ -18,6 +18,8 @@ _VARIANCE = 2.0
 class _Convolution(Layer):
     """Filters, and a bias for each unless a batch norm follows, which takes it out again."""
 
+    arrays = ("weight", "bias")
+
     _geometry: Any
 
     def __init__(

@@ -20,6 +20,8 @@ _VARIANCE = 1 / 3
 class Dense(Layer):
     """Dense layer on the flattened input, with or without a ReLU behind it."""
 
+    arrays = ("weight", "bias")
+
     _grad: Floats
 
     def __init__(

@@ -19,6 +19,8 @@ class BatchNorm(Layer):
     n - 1), each a tenth of the newest batch's and nine tenths of what it was.
     """
 
+    arrays = ("gamma", "beta", "running_mean", "running_var")
+
     def __init__(self, name: str, shape: tuple[int, int, int], activation: str) -> None:
         self.activation = activation
         channels = shape[2]
