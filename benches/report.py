@@ -67,10 +67,11 @@ def _intro(results):
         "batch size that a search found best for it.",
     ]
     lines.append(
-        "Networks, on 64x64x3 images: blocks of convolution 3x3 same -> max pool 2x2 -> ReLU, then "
-        "dense layers, one logit. "
+        "Networks, on 64x64x3 images: blocks of convolution 3x3 same -> max pool 2x2 -> [batch "
+        "norm] -> ReLU, then dense layers, one logit. "
         + " ".join(
-            f"*{network.name.capitalize()}*: {', '.join(map(str, network.filters))} filters, dense "
+            f"*{network.name.capitalize()}*: {', '.join(map(str, network.filters))} filters, "
+            f"{'batch norm' if network.batch_norm else 'no batch norm'}, dense "
             f"{', '.join(map(str, network.dense))}; {network.training_multiply_adds / 1e6:.1f} "
             "million multiply-adds an image of training."
             for network in NETWORKS
@@ -151,12 +152,17 @@ def layer_table(layers):
     rows = []
     for network in NETWORKS:
         rounds = layers["networks"][network.name]
-        for name, count in network.layer_multiply_adds().items():
+        counts = network.layer_multiply_adds()
+        for name in rounds[0]:
             cells = [network.name, name]
             for direction, factor in ((0, 1), (1, 1 if name == "conv1" else 2)):
                 seconds = median(times[name][direction] for times in rounds)
-                share = 2 * factor * count / seconds / 1e9 / peak
-                cells += [f"{1e6 * seconds:.1f}", f"{100 * share:.0f} %"]
+                cells.append(f"{1e6 * seconds:.1f}")
+                if name in counts:
+                    share = 2 * factor * counts[name] / seconds / 1e9 / peak
+                    cells.append(f"{100 * share:.0f} %")
+                else:  # a batch norm
+                    cells.append("")
             rows.append(cells)
     header = ("network", "layer", "forward, us an image", "of peak")
     return table((*header, "backward, us an image", "of peak"), rows)

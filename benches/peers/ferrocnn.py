@@ -17,7 +17,9 @@ def versions():
 
 
 def model(network, parameters):
-    cnn = ferrocnn.CNN(conv_filters=network.conv_filters, fc_layers=network.dense)
+    cnn = ferrocnn.CNN(
+        conv_filters=network.conv_filters, fc_layers=network.dense, batch_norm=network.batch_norm
+    )
     cnn.set_parameters(parameters)
     return cnn
 
