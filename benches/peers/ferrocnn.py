@@ -72,6 +72,29 @@ def layer_seconds(network, parameters, batch_size):
     return layers.layer_seconds(model(network, parameters), images(batch_size)[0])
 
 
+_AUGMENTATIONS = {
+    "none": (64, None),
+    "flip and shift": (64, ferrocnn.Augment(flip=True, shift=6)),
+    "crop and colours": (
+        96,
+        ferrocnn.Augment(flip=True, crop=0.5, brightness=0.2, contrast=0.2, saturation=0.2),
+    ),
+}
+
+
+def step_seconds(network, parameters, augmentation, count):
+    """Seconds of a training step with an augmentation, as `train` counts them, on average.
+
+    Of a second epoch on `count` images: the first gets its memory.
+    """
+    side, augment = _AUGMENTATIONS[augmentation]
+    X, y = images(count, side)
+    cnn = model(network, parameters)
+    options = {"seed": 0, "progress": False, "augment": augment}
+    history = ferrocnn.train(cnn, X, y, 2, LEARNING_RATE, BATCH_SIZE, **options)
+    return history.seconds[-1] / (count / BATCH_SIZE)
+
+
 def epoch_seconds(parameters, count):
     """Seconds of one epoch of the reference network on `count` images, as `train` takes it."""
     learner = trainer(REFERENCE, parameters, "default")
