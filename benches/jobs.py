@@ -39,11 +39,11 @@ class Job:
         return self.network.inference_multiply_adds
 
 
-_ALL = (*Job.peers, "numpy_im2col")  # which is so slow that one network of each kind is enough
+_ALL = (*Job.peers, "numpy_im2col")  # which is so slow that large batches show it well enough
 JOBS = (
     Job("training-reference", "Training, reference network", "training", REFERENCE, peers=_ALL),
-    Job("training-deep", "Training, deep network", "training", DEEP),
-    Job("training-wide", "Training, wide network", "training", WIDE),
+    Job("training-deep", "Training, deep network", "training", DEEP, peers=_ALL),
+    Job("training-wide", "Training, wide network", "training", WIDE, peers=_ALL),
     Job("training-batch-1", "Training, reference network, batch 1", "training", REFERENCE, 1),
     Job("training-batch-8", "Training, reference network, batch 8", "training", REFERENCE, 8),
     Job("inference", "Inference, reference network", "inference", REFERENCE, peers=_ALL),

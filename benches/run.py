@@ -30,9 +30,10 @@ def main():
             "names": {side.module: side.name for side in sides},
             "jobs": {job.key: jobs.race(job, sides, options.threads, effort) for job in jobs.JOBS},
         }
-        print("\nLayers, scaling", flush=True)
+        print("\nLayers, scaling, augmentation", flush=True)
         results["layers"] = runs.layers(own, options.threads, effort.few_rounds)
         results["scaling"] = runs.scaling(own, options.threads, effort)
+        results["augmentation"] = runs.augmentation(own, effort.rounds)
         results["idle_share"] = {side.name: side.worker.idle_share for side in sides}
     choices = results["jobs"]["training-reference"]["peers"]
     print("\nMemory", flush=True)

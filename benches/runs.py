@@ -1,15 +1,16 @@
-"""What is measured outside the races: single layers, scaling, memory, folder to model."""
+"""What is measured outside the races: layers, scaling, augmentation, memory, folder to model."""
 
 import sys
 
 from benches import machine
-from benches.networks import NETWORKS, REFERENCE, parameters
+from benches.networks import DEEP, NETWORKS, REFERENCE, parameters
 from benches.peers import BATCH_SIZE
 from benches.worker import PeerError, Worker
 
 # Of 64x64x3 pixels: 246 MB as bytes.
 IMAGES = 20_000
 FOLDER_EPOCHS = 5
+AUGMENTATIONS = ("none", "flip and shift", "crop and colours")
 
 
 def layers(worker, threads, rounds):
@@ -45,6 +46,21 @@ def scaling(worker, threads, effort):
         "images_per_second": all_threads,
         "seconds_per_image": epochs,
     }
+
+
+def augmentation(worker, rounds):
+    """Seconds of a training step of ferrocnn in each round, by network and augmentation.
+
+    The deep network is that of the recipe `fast`.
+    """
+    results = {network.name: {name: [] for name in AUGMENTATIONS} for network in (REFERENCE, DEEP)}
+    for _ in range(rounds):
+        for network in (REFERENCE, DEEP):
+            weights = parameters(network)
+            for name, times in results[network.name].items():
+                seconds = worker.call("step_seconds", network, weights, name, 40 * BATCH_SIZE)
+                times.append(seconds)
+    return results
 
 
 def memory(choices, threads):

@@ -83,6 +83,10 @@ def targets(results):
     add(title, *both, 1.85)
     few, many = scaling["seconds_per_image"].values()
     add("time an image, 20,000 images against 2,000", many, few, 1.1, at_least=False)
+    for network, times in results["augmentation"].items():
+        for name in ("flip and shift", "crop and colours"):
+            title = f"training step, {network}, with {name}, against none"
+            add(title, times[name], times["none"], 1.1, at_least=False)
     if "ferrocnn" in results["memory"]:
         title = "memory, training on 20,000 images"
         found.append(Target(title, [results["memory"]["ferrocnn"]], 600, False, "MB"))

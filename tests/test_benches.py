@@ -36,3 +36,28 @@ def test_table_lines_up():
         "| ferrocnn |    9,600 |\n"
         "| im2col   |       70 |"
     )
+
+
+def test_augmentation_is_judged_by_the_step_without_it_in_the_same_round():
+    steps = {"deep": {"none": [0.001, 0.002, 0.004], "flip": [0.002, 0.002, 0.005]}}
+    assert report.augmentation_table(steps).splitlines()[2:] == [
+        "| deep    |         none |      2.00 |       1.00 x |",
+        "| deep    |         flip |      2.00 |       1.25 x |",
+    ]
+
+
+def test_layers_without_multiply_adds_have_no_share_of_the_peak():
+    times = {"conv1": (1e-3, 2e-3), "norm1": (3e-6, 4e-6)}
+    layers = {
+        "machine": [{"fma_gflops": 1.0}],
+        "networks": {network.name: [times] for network in networks.NETWORKS},
+    }
+    row = report.layer_table(layers).splitlines()[3]
+    assert [cell.strip() for cell in row.strip("|").split("|")] == [
+        "reference",
+        "norm1",
+        "3.0",
+        "",
+        "4.0",
+        "",
+    ]

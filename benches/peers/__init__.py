@@ -6,7 +6,7 @@ A module `benches.peers.NAME` has
     versions() -> dict[str, str]           of the libraries that it brings
     TRAINING, INFERENCE                    names of the variants (layout, compiler) to choose from
     trainer(network, parameters, variant) -> Trainer
-    predictor(network, parameters, variant, batch_size) -> Predictor
+    predictor(network, parameters, variant, batch_size) -> Predictor    without batch norm
 
 and, where it takes part in the race from a folder of photographs to a trained model,
 

@@ -17,7 +17,9 @@ def versions():
 
 
 def model(network, parameters):
-    cnn = ferrocnn.CNN(conv_filters=network.conv_filters, fc_layers=network.dense)
+    cnn = ferrocnn.CNN(
+        conv_filters=network.conv_filters, fc_layers=network.dense, batch_norm=network.batch_norm
+    )
     cnn.set_parameters(parameters)
     return cnn
 
@@ -68,6 +70,29 @@ def decode_folder(folder):
 def layer_seconds(network, parameters, batch_size):
     """(layer, forward, backward) for each layer, in seconds a batch."""
     return layers.layer_seconds(model(network, parameters), images(batch_size)[0])
+
+
+_AUGMENTATIONS = {
+    "none": (64, None),
+    "flip and shift": (64, ferrocnn.Augment(flip=True, shift=6)),
+    "crop and colours": (
+        96,
+        ferrocnn.Augment(flip=True, crop=0.5, brightness=0.2, contrast=0.2, saturation=0.2),
+    ),
+}
+
+
+def step_seconds(network, parameters, augmentation, count):
+    """Seconds of a training step with an augmentation, as `train` counts them, on average.
+
+    Of a second epoch on `count` images: the first gets its memory.
+    """
+    side, augment = _AUGMENTATIONS[augmentation]
+    X, y = images(count, side)
+    cnn = model(network, parameters)
+    options = {"seed": 0, "progress": False, "augment": augment}
+    history = ferrocnn.train(cnn, X, y, 2, LEARNING_RATE, BATCH_SIZE, **options)
+    return history.seconds[-1] / (count / BATCH_SIZE)
 
 
 def epoch_seconds(parameters, count):

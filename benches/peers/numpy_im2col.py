@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from benches.networks import LEARNING_RATE
+from benches.networks import EPSILON, LEARNING_RATE, NEWEST, running_moments
 from benches.peers import Predictor, Trainer
 
 NAME = "NumPy im2col"
@@ -30,18 +30,24 @@ def _columns(x):
     return windows.reshape(-1, 9 * x.shape[3])
 
 
-def _forward(network, p, X):
-    """The logits, and what backward needs of each layer."""
+def _forward(network, p, moments, X):
+    """The logits, and what backward needs of each layer. It updates the running moments."""
     x = X.astype(np.float32) * np.float32(1 / 255)
     blocks, layers = [], []
     for k in range(1, len(network.filters) + 1):
         n, height, width, _ = x.shape
         columns, weight = _columns(x), p[f"conv{k}.weight"]
-        flat = columns @ weight.reshape(-1, weight.shape[3]) + p[f"conv{k}.bias"]
+        flat = columns @ weight.reshape(-1, weight.shape[3])
+        if not network.batch_norm:
+            flat += p[f"conv{k}.bias"]
         windows = flat.reshape(n, height // 2, 2, width // 2, 2, -1)
-        pooled = windows.max(axis=(2, 4))
-        blocks.append((x.shape, columns, windows, pooled))
-        x = np.maximum(pooled, 0)
+        outputs = pooled = windows.max(axis=(2, 4))
+        normal = deviation = None
+        if network.batch_norm:
+            normal, deviation = _normalise(f"norm{k}", moments, pooled)
+            outputs = normal * p[f"norm{k}.gamma"] + p[f"norm{k}.beta"]
+        blocks.append((x.shape, columns, windows, pooled, normal, deviation, outputs))
+        x = np.maximum(outputs, 0)
     x = x.reshape(len(x), -1)
     for k in range(1, len(network.dense) + 1):
         inputs = x
@@ -52,8 +58,18 @@ def _forward(network, p, X):
     return x[:, 0], blocks, layers
 
 
-def _loss_and_gradients(network, p, X, y):
-    logits, blocks, layers = _forward(network, p, X)
+def _normalise(name, moments, x):
+    """x with mean 0 and variance 1 in each channel, and the deviation that it had."""
+    n = x.size // x.shape[3]
+    mean, variance = x.mean(axis=(0, 1, 2)), x.var(axis=(0, 1, 2))
+    for key, newest in (("running_mean", mean), ("running_var", variance * (n / (n - 1)))):
+        moments[f"{name}.{key}"] += NEWEST * (newest - moments[f"{name}.{key}"])
+    deviation = np.sqrt(variance + EPSILON)
+    return (x - mean) / deviation, deviation
+
+
+def _loss_and_gradients(network, p, moments, X, y):
+    logits, blocks, layers = _forward(network, p, moments, X)
     loss = np.mean(np.logaddexp(0, logits) - y * logits)
     gradients = {}
     grad = ((1 / (1 + np.exp(-logits)) - y) / len(y))[:, None]
@@ -65,13 +81,20 @@ def _loss_and_gradients(network, p, X, y):
         gradients[f"dense{k}.bias"] = grad.sum(axis=0)
         grad = grad @ p[f"dense{k}.weight"].T
     for k in range(len(blocks), 0, -1):
-        shape, columns, windows, pooled = blocks[k - 1]
-        grad = grad.reshape(pooled.shape) * (pooled > 0)
+        shape, columns, windows, pooled, normal, deviation, outputs = blocks[k - 1]
+        grad = grad.reshape(outputs.shape) * (outputs > 0)
+        if network.batch_norm:
+            gradients[f"norm{k}.gamma"] = dgamma = (grad * normal).sum(axis=(0, 1, 2))
+            gradients[f"norm{k}.beta"] = dbeta = grad.sum(axis=(0, 1, 2))
+            count = np.float32(grad.size / grad.shape[3])
+            grad = grad - (normal * dgamma + dbeta) / count
+            grad *= p[f"norm{k}.gamma"] / deviation
         spread = np.where(windows == pooled[:, :, None, :, None], grad[:, :, None, :, None], 0)
         flat = spread.reshape(len(columns), -1)
         weight = p[f"conv{k}.weight"]
         gradients[f"conv{k}.weight"] = (columns.T @ flat).reshape(weight.shape)
-        gradients[f"conv{k}.bias"] = flat.sum(axis=0)
+        if not network.batch_norm:
+            gradients[f"conv{k}.bias"] = flat.sum(axis=0)
         if k > 1:
             grad = _fold(flat @ weight.reshape(-1, weight.shape[3]).T, shape)
     return loss, gradients
@@ -91,6 +114,7 @@ class _Trainer(Trainer):
     def __init__(self, network, parameters):
         self._network = network
         self._parameters = {name: p.copy() for name, p in parameters.items()}
+        self._moments = running_moments(network)
 
     def place(self, X, y):
         return X, y
@@ -101,7 +125,7 @@ class _Trainer(Trainer):
             self._parameters[name] -= LEARNING_RATE * gradient
 
     def gradients(self, batch):
-        return _loss_and_gradients(self._network, self._parameters, *batch)
+        return _loss_and_gradients(self._network, self._parameters, self._moments, *batch)
 
 
 class _Predictor(Predictor):
@@ -112,5 +136,5 @@ class _Predictor(Predictor):
         return X
 
     def predict(self, batch):
-        logits, _, _ = _forward(self._network, self._parameters, batch)
+        logits, _, _ = _forward(self._network, self._parameters, {}, batch)
         return 1 / (1 + np.exp(-logits))

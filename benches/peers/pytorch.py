@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch.nn import functional as F  # noqa: N812  as its documentation writes it
 
-from benches.networks import LEARNING_RATE
+from benches.networks import EPSILON, LEARNING_RATE, NEWEST, running_moments
 from benches.peers import Predictor, Trainer
 
 NAME = "PyTorch"
@@ -42,6 +42,8 @@ class _Network:
         self._network = network
         self._channels_last = channels_last
         self.tensors = {name: self._own(name, p) for name, p in parameters.items()}
+        moments = running_moments(network)
+        self.moments = {name: torch.from_numpy(m) for name, m in moments.items()}
 
     def images(self, X):
         """A (n, 3, 64, 64) uint8 tensor, stored in the variant's layout."""
@@ -52,8 +54,11 @@ class _Network:
         tensors = self.tensors
         x = X.float() * (1 / 255)
         for k in range(1, len(self._network.filters) + 1):
-            x = F.conv2d(x, tensors[f"conv{k}.weight"], tensors[f"conv{k}.bias"], padding=1)
-            x = F.relu(F.max_pool2d(x, 2))
+            x = F.conv2d(x, tensors[f"conv{k}.weight"], tensors.get(f"conv{k}.bias"), padding=1)
+            x = F.max_pool2d(x, 2)
+            if self._network.batch_norm:
+                x = self._batch_norm(f"norm{k}", x)
+            x = F.relu(x)
         # Channels last, the features lie in ferrocnn's order, and nothing is copied.
         x = x.permute(0, 2, 3, 1).flatten(1) if self._channels_last else x.flatten(1)
         for k in range(1, len(self._network.dense) + 1):
@@ -62,9 +67,15 @@ class _Network:
                 x = F.relu(x)
         return x[:, 0]
 
+    def _batch_norm(self, name, x):
+        """In training; it updates the running moments."""
+        mean, variance = self.moments[f"{name}.running_mean"], self.moments[f"{name}.running_var"]
+        gamma, beta = self.tensors[f"{name}.gamma"], self.tensors[f"{name}.beta"]
+        return F.batch_norm(x, mean, variance, gamma, beta, True, NEWEST, EPSILON)
+
     def _own(self, name, array):
         tensor = torch.from_numpy(array)
-        if name.endswith("bias"):
+        if tensor.ndim == 1:
             return tensor.clone()
         if name.startswith("conv"):
             tensor = tensor.permute(3, 2, 0, 1)
@@ -78,7 +89,7 @@ class _Network:
 
     def theirs(self, name, tensor):
         """The inverse of `_own`, for gradients."""
-        if name.endswith("bias"):
+        if tensor.ndim == 1:
             return tensor.numpy()
         if name.startswith("conv"):
             return tensor.permute(2, 3, 1, 0).numpy()

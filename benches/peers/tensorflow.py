@@ -3,11 +3,12 @@
 import numpy as np
 import tensorflow as tf
 
-from benches.networks import LEARNING_RATE
+from benches.networks import EPSILON, LEARNING_RATE, NEWEST, running_moments
 from benches.peers import Predictor, Trainer
 
 NAME = "TensorFlow"
-# ReLU before the pool gives the same numbers, and can be fused into the convolution.
+# Without batch norm, ReLU before the pool gives the same numbers, and can be fused into the
+# convolution. With it, that is another network, which the check turns away.
 TRAINING = ("oneDNN", "oneDNN, ReLU first", "XLA")
 INFERENCE = TRAINING
 
@@ -24,15 +25,17 @@ def predictor(network, parameters, variant, batch_size):
     return _Predictor(network, parameters, variant)
 
 
-def _logits(network, variant, variables, X):
+def _logits(network, variant, variables, moments, X):
+    relu_first = variant.endswith("ReLU first")
     x = tf.cast(X, tf.float32) * (1 / 255)
     for k in range(1, len(network.filters) + 1):
         x = tf.nn.conv2d(x, variables[f"conv{k}.weight"], 1, "SAME")
-        x = tf.nn.bias_add(x, variables[f"conv{k}.bias"])
-        if variant.endswith("ReLU first"):
-            x = tf.nn.max_pool2d(tf.nn.relu(x), 2, 2, "VALID")
-        else:
-            x = tf.nn.relu(tf.nn.max_pool2d(x, 2, 2, "VALID"))
+        if not network.batch_norm:
+            x = tf.nn.bias_add(x, variables[f"conv{k}.bias"])
+        x = tf.nn.max_pool2d(tf.nn.relu(x) if relu_first else x, 2, 2, "VALID")
+        if network.batch_norm:
+            x = _batch_norm(f"norm{k}", variables, moments, x)
+        x = x if relu_first else tf.nn.relu(x)
     x = tf.reshape(x, (-1, variables["dense1.weight"].shape[0]))
     for k in range(1, len(network.dense) + 1):
         x = tf.matmul(x, variables[f"dense{k}.weight"])
@@ -42,13 +45,31 @@ def _logits(network, variant, variables, X):
     return x[:, 0]
 
 
+def _batch_norm(name, variables, moments, x):
+    """In training; it updates the running moments."""
+    mean, variance = moments[f"{name}.running_mean"], moments[f"{name}.running_var"]
+    y, new_mean, new_variance, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=x,
+        scale=variables[f"{name}.gamma"],
+        offset=variables[f"{name}.beta"],
+        mean=mean,
+        variance=variance,
+        epsilon=EPSILON,
+        exponential_avg_factor=NEWEST,
+    )
+    mean.assign(new_mean)
+    variance.assign(new_variance)
+    return y
+
+
 class _Trainer(Trainer):
     def __init__(self, network, parameters, variant):
         self._variables = variables = {name: tf.Variable(p) for name, p in parameters.items()}
+        moments = {name: tf.Variable(m) for name, m in running_moments(network).items()}
 
         def loss_and_gradients(X, y):
             with tf.GradientTape() as tape:
-                logits = _logits(network, variant, variables, X)
+                logits = _logits(network, variant, variables, moments, X)
                 losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=y, logits=logits)
                 loss = tf.reduce_mean(losses)
             return loss, tape.gradient(loss, variables)
@@ -83,7 +104,7 @@ class _Predictor(Predictor):
 
         @tf.function(jit_compile=variant == "XLA")
         def probabilities(X):
-            return tf.sigmoid(_logits(network, variant, variables, X))
+            return tf.sigmoid(_logits(network, variant, variables, {}, X))
 
         self._probabilities = probabilities
 
