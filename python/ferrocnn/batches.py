@@ -56,7 +56,7 @@ class Batches:
         self._seed, self._shuffle, self._augment = seed, shuffle, augment
         self._order = -1, np.arange(len(data))
         self._gathered = np.empty_like(data.X, shape=(self.size, *data.X.shape[1:]))
-        self._augmented = np.empty(0, np.uint8)
+        self._augmented = np.empty((0, 0, 0, 0), np.uint8)
 
     def __len__(self) -> int:
         return math.ceil(len(self._data) / self.size)
