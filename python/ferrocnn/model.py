@@ -13,10 +13,11 @@ from ferrocnn import checkpoint, summary
 from ferrocnn.architecture import Conv, build_layers, check_architecture
 from ferrocnn.checks import Images, check_fraction, check_images, check_int
 from ferrocnn.errors import DivergedError
-from ferrocnn.gradients import Gradient, as_array, clip, is_finite
+from ferrocnn.gradients import as_array, clip, is_finite
 from ferrocnn.labels import check_classes
-from ferrocnn.layers import Dropout, Plan
+from ferrocnn.layers import Layer
 from ferrocnn.losses import make_loss
+from ferrocnn.network import Network
 from ferrocnn.optimizers import SGD, Optimizer
 from ferrocnn.pictures import Prediction, as_pictures
 from ferrocnn.turns import Turn
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from ferrocnn.preprocessing import Preprocessing
 
 Floats = NDArray[np.float32]
-
-# Images that inference takes at a time, so that memory stays bounded.
-_CHUNK = 64
 
 
 class CNN:
@@ -81,10 +79,10 @@ class CNN:
         self.preprocessing: Preprocessing | None = None
         self.flip_average = False
         self.training: dict[str, Any] = {}
-        self.layers = build_layers(self.architecture, np.random.default_rng(self.seed))
+        layers = build_layers(self.architecture, np.random.default_rng(self.seed))
         self._loss = make_loss(self.fc_layers[-1])
+        self._network = Network(layers, self._loss)
         self._turn = Turn()
-        self._plan = Plan(self.layers)
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.config().items())
@@ -94,6 +92,11 @@ class CNN:
         """Copies and pickles have weights of their own: those of the model between two steps."""
         records = (self.class_names, self.preprocessing, self.flip_average, dict(self.training))
         return _rebuild, (self.config(), self.snapshot(), *records)
+
+    @property
+    def layers(self) -> list[Layer]:
+        """From the first convolution to the last dense layer."""
+        return self._network.layers
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -189,19 +192,8 @@ class CNN:
 
     def infer(self, X: Images) -> Floats:
         """Return the logits of images that are as `check_images` returns them, (n, units)."""
-        logits = np.empty((len(X), self.fc_layers[-1]), np.float32)
         with self._turn:
-            for layer in self.layers:
-                layer.prepare()
-            for start in range(0, len(X), _CHUNK):
-                chunk = X[start : start + _CHUNK]
-                out = logits[start : start + len(chunk)]
-                out[...] = self._plan.run(chunk, training=False)
-                if self.flip_average:
-                    mirrored = np.ascontiguousarray(chunk[:, :, ::-1])
-                    out += self._plan.run(mirrored, training=False)
-                    out *= np.float32(0.5)
-        return logits
+            return self._network.infer(X, self.flip_average)
 
     def forward(self, X: ArrayLike) -> Floats:
         """Return the probability of label 1 for each image, (n, 1); of each of k classes, (n, k).
@@ -253,13 +245,9 @@ class CNN:
         """
         images = check_images(X, self.input_shape)
         targets = self._loss.targets(check_classes(y, len(images), self.classes))
-        with self._turn:
-            try:
-                self._draw(0)
-                loss, _ = self._backward(images, targets, None)
-                return loss, {name: as_array(g) for name, g in self._gradients().items()}
-            finally:
-                self._forget()
+        with self._turn, self._network as network:
+            loss, _ = network.backward(images, targets, None, key=0)
+            return loss, {name: as_array(g) for name, g in network.gradients().items()}
 
     def backward(self, X: ArrayLike, y: ArrayLike, learning_rate: float = 0.001) -> float:
         """Do one step of gradient descent on the mean cross-entropy; return the loss.
@@ -289,24 +277,20 @@ class CNN:
         it. clip_norm: the largest norm of all gradients together. Where the loss or a gradient is
         not finite, DivergedError, and no change.
         """
-        with self._turn:
-            try:
-                self._draw(key)
-                loss, correct = self._backward(X, targets.reshape(len(X), -1), weights)
-                gradients = self._gradients()
-                if not np.isfinite(loss) or not all(map(is_finite, gradients.values())):
-                    raise DivergedError(
-                        f"learning_rate: expected a finite loss and gradient, got loss {loss} with "
-                        f"rate {optimizer.learning_rate:g}; try {optimizer.learning_rate / 10:g}"
-                    )
-                if clip_norm is not None:
-                    gradients = clip(gradients, clip_norm)
-                optimizer.step(self.parameters(), gradients)
-                for layer in self.layers:
-                    layer.count()
-            finally:
-                self._forget()
-        return loss, correct
+        with self._turn, self._network as network:
+            targets = targets.reshape(len(X), -1)
+            loss, hits = network.backward(X, targets, weights, key=key)
+            gradients = network.gradients()
+            if not np.isfinite(loss) or not all(map(is_finite, gradients.values())):
+                raise DivergedError(
+                    f"learning_rate: expected a finite loss and gradient, got loss {loss} with "
+                    f"rate {optimizer.learning_rate:g}; try {optimizer.learning_rate / 10:g}"
+                )
+            if clip_norm is not None:
+                gradients = clip(gradients, clip_norm)
+            optimizer.step(self.parameters(), gradients)
+            network.count()
+        return loss, hits
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to one .npz file, whole or not at all (docs/model-format.md)."""
@@ -323,36 +307,6 @@ class CNN:
     def summary(self) -> str:
         """Return a table of layers, output shapes, parameters and multiply-adds an image."""
         return summary.table(self)
-
-    def _backward(self, X: Images, targets: Floats, weights: Floats | None) -> tuple[float, int]:
-        logits = self._plan.run(X, training=True)
-        x: NDArray[Any] = X
-        for layer in self.layers:
-            x = layer.remember(x)
-        loss = self._loss.loss(logits, targets, weights)
-        if targets.shape[1] == 1:
-            hits = (logits >= 0) == (targets >= 0.5)
-        else:
-            hits = logits.argmax(axis=1) == targets.argmax(axis=1)
-        grad: Floats | None = np.empty_like(logits)
-        assert grad is not None
-        self._loss.gradient(logits, targets, grad, weights)
-        for layer in reversed(self.layers):
-            assert grad is not None
-            grad = layer.backward(grad, need_dx=layer is not self.layers[0])
-        return loss, int(hits.sum())
-
-    def _draw(self, key: int) -> None:
-        for place, layer in enumerate(self.layers):
-            if isinstance(layer, Dropout):
-                layer.draw((key + (place << 32)) % 2**64)
-
-    def _forget(self) -> None:
-        for layer in self.layers:
-            layer.forget()
-
-    def _gradients(self) -> dict[str, Gradient]:
-        return {name: g for layer in self.layers for name, g in layer.gradients().items()}
 
     def _prepare(self, pictures: Sequence[Any]) -> NDArray[np.uint8]:
         if self.preprocessing is None:

@@ -63,6 +63,14 @@ pub fn elements_mut<'a, T: Element>(
     array.as_slice_mut().map_err(|_| not_contiguous(argument))
 }
 
+/// The elements of a vector, for writing.
+pub fn vector_mut<'a>(
+    argument: &str,
+    array: &'a mut PyReadwriteArray<'_, f32, ndarray::Ix1>,
+) -> PyResult<&'a mut [f32]> {
+    array.as_slice_mut().map_err(|_| not_contiguous(argument))
+}
+
 pub fn not_contiguous(argument: &str) -> PyErr {
     PyValueError::new_err(format!("{argument}: expected a C-contiguous array"))
 }

@@ -7,7 +7,8 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use crate::arrays::{elements, read, run};
-use crate::steps::{Borrowed, Step};
+use crate::borrowed::Borrowed;
+use crate::steps::Step;
 
 /// Layers that run one after the other. The arrays are those that the steps were made with; their
 /// content may change between calls.

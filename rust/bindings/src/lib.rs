@@ -4,6 +4,7 @@
 mod arrays;
 mod augment;
 mod block;
+mod borrowed;
 mod forward;
 mod geometry;
 mod losses;

@@ -7,8 +7,7 @@ use numpy::{PyArray1, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use crate::arrays::{Flat, elements, elements_mut, read, run, write};
-use crate::steps::vector_mut;
+use crate::arrays::{Flat, elements, elements_mut, read, run, vector_mut, write};
 
 type Vector<'py> = Bound<'py, PyArray1<f32>>;
 

@@ -14,25 +14,21 @@
 
 use std::ops::Range;
 
+use super::band::Band;
 use super::filter_gradient::FilterGradient;
 use super::filters::Filters;
-use super::grads::Grads;
-use super::inputs::{Inputs, columns_size, padded_size, row_size};
+pub(in crate::conv) use super::grads::Grad;
+use super::inputs::{columns_size, padded_size, row_size};
 use super::memory::panel_size;
-use super::product::multiply;
-use super::scatter::Scatter;
-use super::{GAP, INPUTS, OUTPUTS, PANEL, PLANES, is_3x3, panel_width};
+use super::{GAP, INPUTS, OUTPUTS, PANEL, PLANES, is_3x3};
 use crate::conv::padded::image_size;
 use crate::geometry::ConvGeometry;
-use crate::matmul::{Finish, Left, Product, Start};
 use crate::pixel::Pixel;
 use crate::scratch;
-use crate::simd::{Kernel, Simd, dispatch};
+use crate::simd::dispatch;
 use crate::sums::{GROUPS, add};
 use crate::threads::{TileMut, chunks_mut, for_each, tiles_mut};
 use crate::transpose::transpose;
-
-pub(in crate::conv) use super::grads::Grad;
 
 /// Tiles of a band, about: the more, the less often the sums of the filter gradient are read and
 /// written.
@@ -218,118 +214,6 @@ impl<T: Pixel> Layer<'_, T> {
             for (dx, source) in dx.chunks_exact_mut(width * channels).zip(rows) {
                 dx[..length].copy_from_slice(&source[before..][..length]);
             }
-        }
-    }
-}
-
-/// Some rows of tiles of some images.
-struct Band<'a, T> {
-    layer: &'a Layer<'a, T>,
-    images: Range<usize>,
-    /// The first row of tiles.
-    top: usize,
-    /// Rows and columns of tiles of each image.
-    grid: (usize, usize),
-}
-
-impl<T: Pixel> Band<'_, T> {
-    /// Adds what the band gives to the `padded` input gradients, if there are any, and to `sums`.
-    fn add(
-        &self,
-        filters: &[f32],
-        (v, u, work): (&mut [f32], &mut [f32], &mut [f32]),
-        padded: &mut [f32],
-        sums: &mut [f32],
-    ) {
-        let conv = self.layer.conv;
-        let (inputs, outputs) = (conv.in_channels, conv.out_channels);
-        let tiles = self.images.len() * self.grid.0 * self.grid.1;
-        let (dweight, dbias) = sums.split_at_mut(PLANES * inputs * outputs);
-        dispatch(Transforms { band: self, v, u, work, dbias });
-        for (plane, sums) in dweight.chunks_exact_mut(inputs * outputs).enumerate() {
-            Product {
-                runs: 1,
-                run_length: tiles,
-                left: Left {
-                    data: &v[plane * (tiles * inputs + GAP)..][..tiles * inputs],
-                    row: 1,
-                    run: 0,
-                    step: inputs,
-                },
-                right: &u[plane * (tiles * outputs + GAP)..][..tiles * outputs],
-                right_row: outputs,
-                start: Start::Out,
-                finish: Finish::Store,
-                out: TileMut::new(sums, outputs),
-            }
-            .compute();
-        }
-        if !padded.is_empty() {
-            dispatch(InputGradient { band: self, u, filters, products: work, padded });
-        }
-    }
-}
-
-/// Inputs and output gradients of a band into the other basis.
-struct Transforms<'a, T> {
-    band: &'a Band<'a, T>,
-    v: &'a mut [f32],
-    u: &'a mut [f32],
-    work: &'a mut [f32],
-    dbias: &'a mut [f32],
-}
-
-impl<T: Pixel> Kernel for Transforms<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Band { layer, ref images, top, grid } = *self.band;
-        let conv = layer.conv;
-        let input = image_size(conv.input_shape());
-        let x = &layer.x[images.start * input..images.end * input];
-        let (padded, rest) = self.work.split_at_mut(padded_size(conv, grid));
-        let columns = &mut rest[..columns_size(conv, grid.1)];
-        let inputs = self.v;
-        Inputs { conv, x, grid, top: OUTPUTS * top, padded, columns, inputs }.transform(simd);
-        let output = image_size(layer.shape);
-        Grads {
-            grad: layer.grad.part(images.start * output..images.end * output),
-            shape: layer.shape,
-            top,
-            grid,
-            tiles: images.len() * grid.0 * grid.1,
-            grads: self.u,
-            dbias: self.dbias,
-        }
-        .transform(simd);
-    }
-}
-
-/// From the output gradients of a band to its input gradients, panel by panel.
-struct InputGradient<'a, T> {
-    band: &'a Band<'a, T>,
-    u: &'a [f32],
-    filters: &'a [f32],
-    products: &'a mut [f32],
-    padded: &'a mut [f32],
-}
-
-impl<T: Pixel> Kernel for InputGradient<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Band { layer, ref images, top, grid } = *self.band;
-        let (channels, outputs) = (layer.conv.in_channels, layer.conv.out_channels);
-        let tiles = images.len() * grid.0 * grid.1;
-        let rows = self.padded.len() / images.len() / row_size(layer.conv, grid.1);
-        for (panel, filters) in self.filters.chunks_exact(panel_size(outputs)).enumerate() {
-            let first = panel * PANEL;
-            let (_, width) = panel_width(channels, first);
-            multiply(simd, (tiles, outputs, width), self.u, filters, self.products);
-            let (products, padded) = (&*self.products, &mut *self.padded);
-            Scatter { products, width, first, top, grid, tiles, rows, padded, channels }.add(simd);
         }
     }
 }

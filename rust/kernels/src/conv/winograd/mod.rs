@@ -16,6 +16,7 @@
 //! reaches every output of its tile, not only those whose window holds it.
 
 mod backward;
+mod band;
 mod filter_gradient;
 mod filters;
 mod forward;
