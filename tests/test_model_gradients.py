@@ -39,6 +39,13 @@ BITWISE = [
         "dropout": 0.3,
         "spatial_dropout": 0.1,
     },
+    {  # the Winograd backward, behind a pool and without one
+        "input_shape": (24, 20, 3),
+        "conv_filters": [(32, 3), (33, 3), Conv(32, 3, None)],
+        "fc_layers": [1],
+        "batch_norm": True,
+        "global_average_pool": True,
+    },
 ]
 
 

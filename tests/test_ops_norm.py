@@ -43,8 +43,9 @@ def test_batch_norm_matches_reference(shape, distribution, epsilon, seed):
     assert y.dtype == own_mean.dtype == own_variance.dtype == np.float32
 
     # The mean is rounded to float32, beside which differences from it may be small; and the sums
-    # are of differences from the first element of a channel, which may be several deviations off.
-    spread = variance + np.square(x.reshape(-1, shape[-1])[0] - mean)
+    # are of differences from the mean of 64 pixels, of fewer from theirs, which may be a deviation
+    # off.
+    spread = 2 * variance + np.square(UNIT_ROUNDOFF * mean)
     mean_error = rounding * np.sqrt(spread) + UNIT_ROUNDOFF * np.abs(mean)
     assert (np.abs(own_mean - mean) <= mean_error).all()
     assert (np.abs(own_variance - variance) <= 2 * rounding * spread + 1e-44).all()
@@ -184,3 +185,19 @@ def test_other_arguments_that_make_no_sense():
     for epsilon in (0, -1, math.nan, math.inf):
         with pytest.raises(ValueError, match=r"^epsilon: expected a finite number above 0"):
             ops.batch_norm(X, VECTOR, VECTOR, epsilon)
+
+
+@pytest.mark.parametrize(
+    ("shape", "pixel"),
+    [((4, 112, 112, 2), (0, 0, 0)), ((1, 300, 300, 3), (0, 0, 0)), ((2, 64, 64, 17), (1, 63, 63))],
+)
+@pytest.mark.parametrize("distance", [100.0, 2000.0])
+def test_a_pixel_far_off_leaves_the_variance_its_digits(shape, pixel, distance):
+    (x,) = normal(1, shape)
+    x += 50
+    x[pixel] -= distance
+    expected = x.astype(np.float64).var(axis=(0, 1, 2))
+    ones, zeros = np.ones(shape[-1], np.float32), np.zeros(shape[-1], np.float32)
+    _, mean, variance = ops.batch_norm(x, ones, zeros)
+    np.testing.assert_allclose(mean, x.astype(np.float64).mean(axis=(0, 1, 2)), rtol=1e-6)
+    np.testing.assert_allclose(variance, expected, rtol=2e-5)

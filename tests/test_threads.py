@@ -71,6 +71,7 @@ print(ferrocnn._kernels.instruction_set(), digest.hexdigest())
 
 NETWORKS = {
     "plain": ("[(8, 3), (16, 3), (24, 3), (9, 3)]", ""),
+    "wide": ("[(32, 3), (33, 3), Conv(40, 3, None)]", "batch_norm=True"),
     **{
         activation: (
             "[(8, 3), (19, 3), Conv(24, 3, 'avg'), Conv(9, 2, None, 2, batch_norm=False)]",

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::thread::LocalKey;
 
 /// Bytes of the largest buffer that is kept: one huge image must not cost memory for ever.
-const LARGEST_KEPT: usize = 64 << 20;
+const LARGEST_KEPT: usize = 128 << 20;
 
 /// Bytes. Buffers start at a cache line, so that vectors whose length divides it never cross one:
 /// a load that does costs twice.

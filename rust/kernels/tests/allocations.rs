@@ -9,7 +9,7 @@ use common::values;
 use ferrocnn_kernels::activation::{Activation, activation_backward};
 use ferrocnn_kernels::augment::{Plan, augment, mix};
 use ferrocnn_kernels::batch_norm::{BatchNorm, Moments, batch_norm_backward};
-use ferrocnn_kernels::conv::{After, conv_pool_backward, conv2d_backward};
+use ferrocnn_kernels::conv::{After, conv_backward, conv_pool_backward, conv2d_backward};
 use ferrocnn_kernels::dense::{dense_backward, dense_squared_norm, dense_update};
 use ferrocnn_kernels::dropout::dropout_backward;
 use ferrocnn_kernels::network::{Images, Layer, forward};
@@ -275,5 +275,32 @@ fn no_kind_of_layer_allocates_after_the_first_step() {
         )
         .unwrap();
         assert!(finite_range(&dweight).is_some());
+    });
+}
+
+#[test]
+fn the_winograd_gradients_allocate_nothing_after_the_first() {
+    let g = BlockGeometry::new((9, 11, 32), (3, 3), 33, Padding::Same).unwrap();
+    let (x, weight) = (values((5, 9, 11, 32), 1), values((3, 3, 32, 33), 2));
+    let (pooled, whole) = (values((5, 4, 5, 33), 3), values((5, 9, 11, 33), 4));
+    let winners = Array4::zeros(pooled.dim());
+    let (mut dx, mut dweight) = (Array4::zeros(x.dim()), Array4::zeros(weight.dim()));
+    let mut dbias = Array1::zeros(33);
+    assert_allocates_once(|| {
+        conv_pool_backward(
+            &g,
+            pooled.view(),
+            winners.view(),
+            false,
+            x.view(),
+            weight.view(),
+            Some(dx.view_mut()),
+            dweight.view_mut(),
+            dbias.view_mut(),
+        )
+        .unwrap();
+        let dx = Some(dx.view_mut());
+        let (dweight, dbias) = (dweight.view_mut(), dbias.view_mut());
+        conv_backward(&g.conv, whole.view(), x.view(), weight.view(), dx, dweight, dbias).unwrap();
     });
 }

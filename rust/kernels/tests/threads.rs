@@ -39,21 +39,25 @@ fn block(batch: usize, (height, width): (usize, usize), channels: usize) -> Vec<
     let after = After::RELU;
     conv_pool(&g, x.view(), weight.view(), bias.view(), after, out.view_mut(), winners.view_mut())
         .unwrap();
-    let (mut dx, mut dweight) = (Array4::zeros(x.dim()), Array4::zeros(weight.dim()));
-    let mut dbias = Array1::zeros(33);
-    conv_pool_backward(
-        &g,
-        grad.view(),
-        winners.view(),
-        true,
-        x.view(),
-        weight.view(),
-        Some(dx.view_mut()),
-        dweight.view_mut(),
-        dbias.view_mut(),
-    )
-    .unwrap();
-    [bits([out, dx, dweight]), bits([dbias])].concat()
+    let mut all = bits([out]);
+    for relu in [false, true] {
+        let (mut dx, mut dweight) = (Array4::zeros(x.dim()), Array4::zeros(weight.dim()));
+        let mut dbias = Array1::zeros(33);
+        conv_pool_backward(
+            &g,
+            grad.view(),
+            winners.view(),
+            relu,
+            x.view(),
+            weight.view(),
+            Some(dx.view_mut()),
+            dweight.view_mut(),
+            dbias.view_mut(),
+        )
+        .unwrap();
+        all.extend([bits([dx, dweight]), bits([dbias])].concat());
+    }
+    all
 }
 
 /// Forward and backward of batch norm and each activation.
@@ -112,9 +116,9 @@ fn results() -> Vec<Vec<u32>> {
     // Small images go several to a task, large ones in bands.
     let blocks = [1, 2, 37].into_iter().flat_map(|batch| {
         let sizes = [(40, 20), (8, 6), (2, 2)];
-        sizes
-            .into_iter()
-            .flat_map(move |size| [3, 5, 8, 16, 24].map(|channels| block(batch, size, channels)))
+        sizes.into_iter().flat_map(move |size| {
+            [3, 5, 8, 16, 24, 40].map(|channels| block(batch, size, channels))
+        })
     });
     let others = [convolution(37), convolution(1), dense_layer(37), dense_layer(1)];
     // Sizes (of an image, channels): a pixel, several pieces, a piece of one pixel.

@@ -149,3 +149,24 @@ proptest! {
         check(conv, batch, &got, &truth(conv, &grad, &x, &weight));
     }
 }
+
+#[test]
+fn no_images_give_zeros() {
+    let g = BlockGeometry::new((5, 6, 32), (3, 3), 32, Padding::Same).unwrap();
+    let (x, grad) = (Array4::<f32>::zeros((0, 5, 6, 32)), Array4::zeros((0, 2, 3, 32)));
+    let (winners, weight) = (Array4::zeros(grad.dim()), values(g.conv.weight_shape(), 1));
+    let mut got = rubbish(&g.conv, 0);
+    conv_pool_backward(
+        &g,
+        grad.view(),
+        winners.view(),
+        false,
+        x.view(),
+        weight.view(),
+        Some(got.0.view_mut()),
+        got.1.view_mut(),
+        got.2.view_mut(),
+    )
+    .unwrap();
+    assert!(got.1.iter().chain(&got.2).all(|&value| value == 0.0));
+}

@@ -17,6 +17,8 @@ use crate::view::check_length;
 
 /// Floats of a piece that goes through two passes while it is in the first-level cache.
 const PIECE: usize = 4096;
+/// Pixels whose mean is near enough to that of all to take differences from.
+const SAMPLE: usize = 64;
 
 /// A batch norm with the activation behind it.
 #[derive(Debug, Clone, Copy)]
@@ -88,17 +90,34 @@ pub fn batch_norm(
     check_length("out", out.len(), x.len())?;
     let channels = norm.gamma.len();
 
-    // Sums of differences from one element lose no digits to a mean far from zero.
-    let origin = &x[..channels];
     let count = (x.len() / channels) as f64;
-    sum_images(None, x, image, origin, |channel, [sum, square]| {
-        let offset = sum / count;
-        mean[channel] = (f64::from(origin[channel]) + offset) as f32;
-        let difference = square / count - offset * offset;
-        variance[channel] = if difference < 0.0 { 0.0 } else { difference as f32 }; // NaN stays
+    scratch::with(channels, |origin| {
+        // Of differences from about the mean: those from zero, or from a pixel that is far off,
+        // would lose the digits of a small variance.
+        sample_mean(x, origin);
+        sum_images(None, x, image, origin, |channel, [sum, square]| {
+            let offset = sum / count;
+            mean[channel] = (f64::from(origin[channel]) + offset) as f32;
+            let difference = square / count - offset * offset;
+            variance[channel] = if difference < 0.0 { 0.0 } else { difference as f32 }; // NaN stays
+        });
     });
     apply(norm, image, x, Moments { mean, variance }, out);
     Ok(())
+}
+
+/// The mean of `SAMPLE` pixels, evenly spread over the batch, for each channel.
+fn sample_mean(x: &[f32], mean: &mut [f32]) {
+    let channels = mean.len();
+    let pixels = x.len() / channels;
+    let count = pixels.min(SAMPLE);
+    mean.fill(0.0);
+    for k in 0..count {
+        let pixel = &x[k * pixels / count * channels..][..channels];
+        for (mean, value) in mean.iter_mut().zip(pixel) {
+            *mean += value / count as f32;
+        }
+    }
 }
 
 /// [`batch_norm`] with the mean and variance given.

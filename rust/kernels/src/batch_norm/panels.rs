@@ -2,6 +2,10 @@
 
 use crate::simd::{Kernel, Simd, load, store};
 
+/// Pixels that are summed before their sum is added to the others: the rounding of a long sum grows
+/// with its length.
+const RUN: usize = 1024;
+
 /// Vectors of one value a channel, and an image of `pixels` pixels. Their kernels go down the
 /// image with the values of some channels in registers.
 trait Panels: Sized {
@@ -163,25 +167,30 @@ impl Panels for Sums<'_> {
         unsafe {
             let origin = load::<S, PARTIAL>(simd, count, self.origin.as_ptr().add(c));
             let pixel = self.origin.len();
-            // Two of each sum, for the latency of an addition.
             let zero = simd.splat(0.0);
-            let (mut even, mut odd) = ([zero; 2], [zero; 2]);
+            let (mut first, mut second) = (zero, zero);
             let mut at = c;
-            while at + pixel < self.x.len() {
-                let (a, offset) = self.term::<S, PARTIAL>(simd, count, origin, at);
-                even = [simd.add(even[0], a), simd.mul_add(a, offset, even[1])];
-                let (a, offset) = self.term::<S, PARTIAL>(simd, count, origin, at + pixel);
-                odd = [simd.add(odd[0], a), simd.mul_add(a, offset, odd[1])];
-                at += 2 * pixel;
+            while at < self.x.len() {
+                let end = self.x.len().min(at + RUN * pixel);
+                // Two of each sum, for the latency of an addition.
+                let (mut even, mut odd) = ([zero; 2], [zero; 2]);
+                while at + pixel < end {
+                    let (a, offset) = self.term::<S, PARTIAL>(simd, count, origin, at);
+                    even = [simd.add(even[0], a), simd.mul_add(a, offset, even[1])];
+                    let (a, offset) = self.term::<S, PARTIAL>(simd, count, origin, at + pixel);
+                    odd = [simd.add(odd[0], a), simd.mul_add(a, offset, odd[1])];
+                    at += 2 * pixel;
+                }
+                if at < end {
+                    let (a, offset) = self.term::<S, PARTIAL>(simd, count, origin, at);
+                    even = [simd.add(even[0], a), simd.mul_add(a, offset, even[1])];
+                    at += pixel;
+                }
+                first = simd.add(first, simd.add(even[0], odd[0]));
+                second = simd.add(second, simd.add(even[1], odd[1]));
             }
-            if at < self.x.len() {
-                let (a, offset) = self.term::<S, PARTIAL>(simd, count, origin, at);
-                even = [simd.add(even[0], a), simd.mul_add(a, offset, even[1])];
-            }
-            let target = self.first.as_mut_ptr().add(c);
-            store::<S, PARTIAL>(simd, count, target, simd.add(even[0], odd[0]));
-            let target = self.second.as_mut_ptr().add(c);
-            store::<S, PARTIAL>(simd, count, target, simd.add(even[1], odd[1]));
+            store::<S, PARTIAL>(simd, count, self.first.as_mut_ptr().add(c), first);
+            store::<S, PARTIAL>(simd, count, self.second.as_mut_ptr().add(c), second);
         }
     }
 }

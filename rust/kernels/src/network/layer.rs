@@ -4,7 +4,7 @@ use crate::activation::Activation;
 use crate::batch_norm::{BatchNorm, Moments};
 use crate::conv::After;
 use crate::dense;
-use crate::error::Result;
+use crate::error::{KernelError, Result};
 use crate::geometry::{BlockGeometry, ConvGeometry, PoolGeometry};
 use crate::pool;
 use crate::view::check_length;
@@ -159,7 +159,8 @@ impl Layer<'_> {
     /// That the slices are long enough for `count` images that take `length` elements; returns how
     /// many elements the output has.
     pub(super) fn check(&self, count: usize, length: usize) -> Result<usize> {
-        let output = count * self.output();
+        let input = elements(count, self.input())?;
+        let output = elements(count, self.output())?;
         match self {
             Layer::ConvPool { geometry, weight, bias, after, winners, .. } => {
                 let weights = geometry.conv.weight_shape().iter().product();
@@ -178,14 +179,14 @@ impl Layer<'_> {
                 check_room("winners", winners.len(), output)?;
             }
             Layer::BatchNorm { norm, image, moments, .. } => {
-                norm.check(count * image, *image, moments.mean.len(), moments.variance.len())?;
+                norm.check(input, *image, moments.mean.len(), moments.variance.len())?;
                 norm.check_images(count)?;
             }
             Layer::BatchNormInference { norm, image, moments, .. } => {
-                norm.check(count * image, *image, moments.mean.len(), moments.variance.len())?;
+                norm.check(input, *image, moments.mean.len(), moments.variance.len())?;
             }
             Layer::Dropout { image, channels, .. } => {
-                crate::dropout::check(count * image, *image, *channels)?;
+                crate::dropout::check(input, *image, *channels)?;
             }
             Layer::Dense { features: (inputs, outputs), weight, bias, .. } => {
                 dense::check_features(*inputs, *outputs)?;
@@ -194,10 +195,15 @@ impl Layer<'_> {
             }
             Layer::AveragePool { .. } | Layer::Activation { .. } => {}
         }
-        check_length("x", length, count * self.input())?;
+        check_length("x", length, input)?;
         check_room("out", self.out().len(), output)?;
         Ok(output)
     }
+}
+
+/// Those of `count` images.
+fn elements(count: usize, image: usize) -> Result<usize> {
+    count.checked_mul(image).ok_or(KernelError::TooLarge { argument: "x", got: count })
 }
 
 fn check_room(argument: &'static str, got: usize, needed: usize) -> Result<()> {

@@ -63,8 +63,14 @@ pub(in crate::conv) fn backward<T: Pixel>(
     let Layer { conv, weight, x, .. } = *layer;
     let (inputs, outputs) = (conv.in_channels, conv.out_channels);
     let (image, batch) = (image_size(conv.input_shape()), x.len() / image_size(conv.input_shape()));
+    if batch == 0 {
+        dweight.fill(0.0);
+        dbias.fill(0.0);
+        return;
+    }
     let sums = PLANES * inputs * outputs;
-    let groups = (FLOATS / sums).clamp(2, GROUPS);
+    let most = (FLOATS / sums).clamp(2, GROUPS);
+    let groups = 1 << most.ilog2(); // of three groups on two threads the last would be waited for
     let group = batch.div_ceil(groups).max(1);
     let groups = batch.div_ceil(group).max(1);
     let panels = if dx.is_some() { inputs.div_ceil(PANEL) } else { 0 };
