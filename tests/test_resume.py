@@ -1,5 +1,6 @@
 """A run that was stopped, anywhere and in any way, ends with the bits of one that was not."""
 
+import json
 import os
 import signal
 import subprocess
@@ -69,17 +70,24 @@ def at_call(number: int, act: Callable[[], None], function: Callable[..., Any]) 
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("steps", [(1,), (2,), (3,), (4,), (5, 3), (BATCHES * EPOCHS,), (1, 1, 1)])
+@pytest.mark.parametrize(
+    "steps", [(1,), (2,), (3,), (4,), (5, 3), (7,), (BATCHES * EPOCHS,), (1, 1, 1)]
+)
 def test_stopped_by_ctrl_c_in_a_step_of_any_epoch(
-    case: str, steps: tuple[int, ...], tmp_path: Path, whole: Whole
+    case: str,
+    steps: tuple[int, ...],
+    tmp_path: Path,
+    whole: Whole,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for step in steps:
         model = make_model(case, seed=step)  # but the first: resuming brings the weights
         if step == steps[0]:
             model = make_model(case)
-        model.train_step = at_call(step, ctrl_c, model.train_step)  # type: ignore[method-assign]
-        with pytest.raises(KeyboardInterrupt):
-            fit(case, tmp_path / "run", model)
+        with monkeypatch.context() as patch:
+            patch.setattr(CNN, "train_step", at_call(step, ctrl_c, CNN.train_step))
+            with pytest.raises(KeyboardInterrupt):
+                fit(case, tmp_path / "run", model)
     assert Run(tmp_path / "run").history().epochs == (sum(steps) - 1) // BATCHES
     model, history = fit(case, tmp_path / "run", make_model(case, seed=99))
     assert (outcome(tmp_path / "run"), weights(model)) == whole(case)
@@ -359,3 +367,23 @@ def test_damaged_state_is_named_and_changes_nothing(tmp_path: Path) -> None:
             fit("sgd", tmp_path / "run", model)
         assert weights(model) == before
         path.write_bytes(b"PK\x03\x04 and nonsense")
+
+
+@pytest.mark.parametrize("key", ["average/updates", "average/average/dense2.bias", "position"])
+def test_damage_of_any_part_leaves_all_of_them(key: str, tmp_path: Path) -> None:
+    case, run = "adamw, average, batch norm, dropout", tmp_path / "run"
+    fit(case, run)
+    with np.load(run / "state.npz") as state:
+        arrays = dict(state)
+    position = json.loads(str(arrays["position"]))
+    position["history"]["val_accuracy"].clear()
+    damaged = {"position": np.array(json.dumps(position))}
+    np.savez(run / "state.npz", **arrays | {key: damaged.get(key, np.array(-1))})
+    model, optimizer = make_model(case, seed=7), ferrocnn.AdamW(0.02)
+    before = weights(model)
+    with pytest.raises(ValueError, match=r"state\.npz: expected the state of a run"):
+        fit(case, run, model, optimizer=optimizer)
+    assert weights(model) == before
+    assert model.training == {}
+    assert optimizer.learning_rate == 0.02
+    assert {name: value.tolist() for name, value in optimizer.state().items()} == {"steps": 0}

@@ -25,6 +25,7 @@ from ferrocnn.labels import check_class_weight, check_classes, check_sample_weig
 from ferrocnn.metrics import as_dataset, check_model
 from ferrocnn.optimizers import Optimizer, make_optimizer
 from ferrocnn.progress import open_reporter
+from ferrocnn.progressive import check_progressive
 from ferrocnn.runs import Run, describe_data, list_images
 from ferrocnn.schedules import Constant, Schedule, make_schedule
 from ferrocnn.trainer import Trainer
@@ -98,8 +99,8 @@ def train(
         average: decay of an exponential moving average of the weights, below 1. Validation,
             callbacks and the trained model get the average.
         progressive: sizes of the training images over the run, as shares of the model's; each is
-            kept for an equal part of the epochs, and the last is 1. Small images are fast, and good
-            enough to begin with. Needs `augment`, which makes them, and a model with
+            kept for an equal part of the epochs, one or more, and the last is 1. Small images are
+            fast, and good enough to begin with. Needs `augment`, which makes them, and a model with
             global_average_pool.
         run: a folder, new or empty, that keeps the run: settings, results, best and last model,
             and what resuming needs (see `Run`). Written after each epoch, before the callbacks.
@@ -132,10 +133,10 @@ def train(
     label_smoothing = check_decay("label_smoothing", label_smoothing)
     clip_norm = None if clip_norm is None else check_positive_float("clip_norm", clip_norm)
     average = None if average is None else check_decay("average", average)
-    progressive = _check_progressive(progressive, augment)
     _check_callbacks(callbacks)
     if augment is not None and not isinstance(augment, Augment):
         raise TypeError(f"augment: expected an Augment or None, got {augment!r}")
+    progressive = check_progressive(progressive, epochs, augment)
     schedule = make_schedule(schedule)
 
     images, labels, dataset = _unpack(X_train, y_train, model)
@@ -200,20 +201,6 @@ def train(
         model.preprocessing = replace(dataset.preprocessing, image_size=model.input_shape[:2])
     with closing(open_reporter(progress, epochs, len(training), trainer.images_done)) as reporter:
         return trainer.run(callbacks, reporter, None if run is None else run.save)
-
-
-def _check_progressive(shares: object, augment: Augment | None) -> tuple[float, ...]:
-    if not isinstance(shares, Sequence) or isinstance(shares, str) or not shares:
-        raise TypeError(f"progressive: expected a list of shares up to 1, got {shares!r}")
-    checked = tuple(check_positive_float("progressive", share) for share in shares)
-    if max(checked) > 1 or checked[-1] != 1:
-        raise ValueError(f"progressive: expected shares up to 1, the last 1, got {shares}")
-    if min(checked) < 1 and augment is None:
-        raise ValueError(
-            f"progressive: expected [1] without augment, which makes smaller images, got {shares}; "
-            "Augment() changes nothing else"
-        )
-    return checked
 
 
 def _check_training(
