@@ -317,6 +317,18 @@ def test_the_record_tells_all_options() -> None:
         ({"sample_weight": [1, 2]}, "sample_weight: expected .24,., one for each image"),
         ({"sample_weight": -np.ones(COUNT)}, "sample_weight: expected finite numbers of at least"),
         ({"class_weight": "even"}, "class_weight: expected None, 'balanced'"),
+        (
+            {"sample_weight": np.full(COUNT, 1e30), "class_weight": {1: 1e30}},
+            "class_weight times sample_weight: expected finite numbers of at least 0, got 1e.60",
+        ),
+        (
+            {"sample_weight": np.full(COUNT, 1e-30), "class_weight": [1e-30] * CLASSES},
+            "class_weight times sample_weight: expected a weight above 0, got zeros alone",
+        ),
+        (
+            {"X": [[1], [1, 2]], "y": [0, 1], "augment": Augment()},
+            "X_train: expected an array, got",
+        ),
         ({"progressive": "half"}, "progressive: expected a list of shares up to 1, got 'half'"),
         ({"progressive": ()}, "progressive: expected a list of shares up to 1"),
         ({"progressive": 1.0}, "progressive: expected a list of shares up to 1"),

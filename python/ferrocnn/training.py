@@ -13,10 +13,12 @@ from numpy.typing import ArrayLike
 from ferrocnn.augmentation import Augment
 from ferrocnn.batches import Data
 from ferrocnn.checks import (
+    as_array,
     check_bool,
     check_decay,
     check_images,
     check_int,
+    check_not_negative,
     check_positive_float,
     check_positive_int,
 )
@@ -148,9 +150,11 @@ def train(
         X = check_images(X_val, model.input_shape, "validation_data")
         validation = Data(X, check_classes(y_val, len(X), model.classes, "validation_data"))
     optimizer = make_optimizer(optimizer, learning_rate)
+    rate = check_not_negative("optimizer.learning_rate", optimizer.learning_rate)
+    optimizer.learning_rate = rate
 
     arguments = {
-        "optimizer": optimizer.config(),
+        "optimizer": optimizer.config() | {"learning_rate": rate},  # it may have been set by hand
         "schedule": schedule.config(),
         "augment": None if augment is None else augment.to_dict(),
         "batch_size": batch_size,
@@ -214,7 +218,7 @@ def _check_training(
     """Return images, labels and weights, checked."""
     shape: Sequence[int] = model.input_shape
     if augment is not None:
-        array = np.asarray(X)
+        array = as_array(X, "X_train")
         if array.dtype != np.uint8:
             raise TypeError(
                 f"X_train: expected uint8 images, as augment changes only such, got {array.dtype}"
@@ -222,6 +226,8 @@ def _check_training(
         if array.ndim == 4 and min(array.shape) > 0:
             shape = (*array.shape[1:3], model.input_shape[2])  # augment makes them fit
     images = check_images(X, shape, "X_train")
+    if augment is not None:  # not all changes are for all numbers of channels
+        augment.apply(np.zeros((1, *shape), np.uint8), key=0)
     labels = check_classes(y, len(images), model.classes, "y_train")
     class_weight, sample_weight = weights
     if class_weight is None and sample_weight is None:
@@ -229,7 +235,9 @@ def _check_training(
     names = class_names or tuple(map(str, range(model.classes)))
     of_images = check_class_weight(class_weight, labels, names)[labels]
     if sample_weight is not None:
-        of_images = of_images * check_sample_weight(sample_weight, len(images))
+        own = check_sample_weight(sample_weight, len(images))
+        product = np.multiply(of_images, own, dtype=np.float64)
+        of_images = check_sample_weight(product, len(images), "class_weight times sample_weight")
     return Data(images, labels, of_images)
 
 
