@@ -61,7 +61,7 @@ def fit(
         if run.finished:
             copy_best(run, out)
             raise Interrupted(
-                f"interrupted at the end of the run; the best epoch is kept: "
+                "interrupted at the end of the run; the best epoch is kept: "
                 f"{describe_kept(out, epochs)}"
             ) from error
         resume = command_line("train", "--resume", run.folder)
