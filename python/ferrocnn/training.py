@@ -115,9 +115,10 @@ def train(
     Raises:
         ValueError, TypeError: an argument cannot be used, or does not agree with the run that is
             resumed. The model is unchanged.
-        DivergedError: the loss, a gradient, a weight or the validation loss is not finite. The
-            model has the weights of the last epoch that ended well, or those it came with; an
-            optimiser that was given keeps its state, so make a new one.
+        DivergedError: the loss, a gradient, a weight, what the optimiser keeps or the validation
+            loss is not finite. The model has the weights of the last epoch that ended well, or
+            those it came with; an optimiser that was given keeps its state, so make a new one.
+            Ctrl-C after a step that left such weights ends in this, too.
         KeyboardInterrupt: Ctrl-C. The batch, or the judging and the callbacks of an epoch, is
             finished first, and the state of a `run` saved; a second Ctrl-C waits for a step alone.
     """
