@@ -47,6 +47,14 @@ CASES: dict[str, dict[str, Any]] = {
         "augment": Augment(rotate=20, brightness=0.2, mixup=1.0),
         "average": 0.8,
     },
+    "adamw, small images first": {
+        "model": {"batch_norm": True, "global_average_pool": True, "dropout": 0.2},
+        "optimizer": "adamw",
+        "schedule": "one-cycle",
+        "augment": Augment(flip=True, shift=2, crop=0.8),
+        "average": 0.8,
+        "progressive": (0.5, 1.0),
+    },
 }
 
 

@@ -66,6 +66,7 @@ def test_load_fills_statistics_and_another_architecture_is_refused(model: CNN, p
     other = CNN(**(model.config() | {"seed": 9}))
     other.load(path)
     assert bits(other) == bits(model)
+    assert other.config() == model.config()  # the seed of these weights, too
     assert other.flip_average
     for changes in ({"activation": "relu"}, {"dropout": 0.5}, {"global_average_pool": False}):
         other = CNN(**(model.config() | changes))
@@ -107,7 +108,8 @@ def test_a_file_of_version_1_is_the_same_model_today(tmp_path: Path) -> None:
     np.testing.assert_array_equal(model.forward(IMAGES), expected.forward(IMAGES))
     assert (model.class_names, model.training) == (("Cat", "Dog"), {"epochs": 2})
     assert model.flip_average is False
-    assert read_model_file(path).version == "0.1.0"
+    file = read_model_file(path)
+    assert (file.format_version, file.version) == (1, "0.1.0")
     expected.load(path)
     model.save(path)
     assert bits(ferrocnn.load(path)) == bits(expected)

@@ -212,6 +212,8 @@ def test_names_and_instances() -> None:
         make_optimizer("sgd", -1)
     with pytest.raises(ValueError, match="momentum: expected at least 0 and below 1, got 1"):
         Momentum(0.1, momentum=1)
+    with pytest.raises(ValueError, match=r"beta2: expected at least 0 and below 1, got 0.99999999"):
+        Adam(0.1, beta2=0.999_999_99)  # 1, once it is float32
     with pytest.raises(ValueError, match="weight_decay: expected a finite number of at least 0"):
         AdamW(0.1, weight_decay=-0.1)
 

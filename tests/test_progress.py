@@ -227,6 +227,38 @@ def test_forecast_comes_at_the_latest_after_the_first_epoch(
     assert reporter.seconds == [pytest.approx(8 * 0.001)]
 
 
+def test_forecast_counts_pixels_where_sizes_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of half the size take a quarter of the time, and need less memory."""
+    said: list[tuple[float, int | None]] = []
+
+    class Forecast(Reporter):
+        def forecast(self, seconds: float, memory: int | None) -> None:
+            said.append((seconds, memory))
+
+    clock, step = [0.0], ferrocnn.CNN.train_step
+
+    def timed(model, *arguments, **options):
+        clock[0] += 0.25 * (model.input_shape[0] / 8) ** 2
+        return step(model, *arguments, **options)
+
+    monkeypatch.setattr(ferrocnn.CNN, "train_step", timed)
+    monkeypatch.setattr("ferrocnn.trainer.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("ferrocnn.training.open_reporter", lambda *_: Forecast())
+    images = np.zeros((80, 8, 8, 3), np.uint8)
+    for sizes, small, memory in [((0.5, 0.5, 1.0), 2, False), ((1.0, 0.5, 1.0), 1, True)]:
+        model = ferrocnn.CNN((8, 8, 3), [(2, 3)], [1], global_average_pool=True, seed=0)
+        said.clear()
+        started = clock[0]
+        known = started + (1.0 if sizes[0] < 1 else 2.5)
+        ferrocnn.train(
+            model, images, np.arange(80) % 2, epochs=3, batch_size=4, seed=0,
+            augment=ferrocnn.Augment(), progressive=sizes,
+        )  # fmt: skip
+        assert clock[0] - started == pytest.approx((small / 4 + 3 - small) * 20 * 0.25)
+        assert said == [(pytest.approx(clock[0] - known), said[0][1])]
+        assert (said[0][1] is not None) is memory
+
+
 def test_memory_is_that_of_this_process() -> None:
     before = peak_memory()
     assert before is not None

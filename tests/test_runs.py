@@ -2,13 +2,15 @@
 
 import csv
 import json
+import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import ferrocnn
-from ferrocnn import Run
+from ferrocnn import Run, schedules
 from ferrocnn.images import ImageDataset
 from ferrocnn.preprocessing import Preprocessing
 from run_cases import EPOCHS, data, fit, make_model, weights
@@ -152,6 +154,120 @@ def test_what_is_no_run(tmp_path: Path) -> None:
         (tmp_path / "settings.json").write_text(text)
         with pytest.raises(ValueError, match=r"settings\.json: expected settings"):
             run.settings()
+
+
+@pytest.mark.parametrize("section", ["version", "model", "train", "data", "command"])
+def test_damaged_settings_are_called_so(section: str, tmp_path: Path) -> None:
+    fit("sgd", tmp_path / "run")
+    path = tmp_path / "run" / "settings.json"
+    whole = json.loads(path.read_text())
+    damaged = [{key: value for key, value in whole.items() if key != section}]
+    if section != "version":
+        damaged.append(whole | {section: 3})
+        damaged.append(whole | {section: []})
+    for name in ("seed", "epochs", "flip_average", "optimizer", "schedule", "augment"):
+        if name in whole.get(section, {}):
+            rest = {key: value for key, value in whole[section].items() if key != name}
+            damaged.append(whole | {section: rest})
+    model = make_model("sgd", seed=7)
+    before = weights(model)
+    for settings in damaged:
+        path.write_text(json.dumps(settings))
+        for read in (
+            lambda: Run(path.parent).finished,
+            lambda: fit("sgd", path.parent, model),
+            lambda: fit("sgd", path.parent, model, seed=None),
+        ):
+            with pytest.raises(ValueError, match=rf"settings\.json: expected .*damaged.*{section}"):
+                read()
+    assert weights(model) == before
+
+
+@dataclass(frozen=True)
+class Own(schedules.Schedule):
+    gamma: object = 0.5
+
+    def at(self, step: int, steps: int) -> float:
+        return 1.0
+
+
+def test_settings_that_are_no_json_are_named_before_anything_is_written(tmp_path: Path) -> None:
+    model, run = make_model("sgd"), tmp_path / "run"
+    before = weights(model)
+    for gamma in (np.float32(0.5), np.ones(2), math.nan):
+        with pytest.raises((ValueError, TypeError), match=r"^schedule: expected .*JSON"):
+            fit("sgd", run, model, schedule=Own(gamma))
+    with pytest.raises(TypeError, match=r"^command: expected .*JSON"):
+        fit("sgd", Run(run, {"folder": tmp_path}), model)  # type: ignore[arg-type]
+    assert weights(model) == before
+    assert list(tmp_path.iterdir()) == []
+    fit("sgd", run, schedule=Own(0.25))
+    with pytest.raises(TypeError, match=r"^schedule: expected .*JSON"):
+        fit("sgd", run, schedule=Own(np.float32(0.25)))
+
+
+def test_what_a_run_left_that_never_began_is_nothing(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("state.npz", "images.csv", ".ferrocnn-0123456789abcdef.tmp"):
+        (run / name).write_text("half")
+    Run(run).check_free()
+    fit("sgd", run, resume=False)
+    assert Run(run).finished
+    assert not (run / "images.csv").exists()  # not of this run, whose images are arrays
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "best.npz").touch()
+    with pytest.raises(ValueError, match=r"^run: expected a new or empty folder"):
+        fit("sgd", tmp_path / "other")
+
+
+def test_a_rate_that_was_set_by_hand_is_that_of_the_run(tmp_path: Path) -> None:
+    def optimizer(rate: object) -> ferrocnn.Optimizer:
+        made = ferrocnn.Momentum(0.1)
+        made.learning_rate = rate  # type: ignore[assignment]
+        return made
+
+    def stop(model: ferrocnn.CNN, history: ferrocnn.History) -> None:
+        if history.epochs == 1:
+            raise KeyboardInterrupt
+
+    run = tmp_path / "run"
+    for schedule in ("constant", "cosine"):
+        options = {"schedule": schedule}
+        whole, _ = fit("sgd", tmp_path / schedule, optimizer=optimizer(0.01), **options)
+        assert whole.training["optimizer"]["learning_rate"] == 0.01
+        run = tmp_path / f"{schedule} parts"
+        with pytest.raises(KeyboardInterrupt):
+            fit("sgd", run, optimizer=optimizer(np.float64(0.01)), callbacks=[stop], **options)
+        with pytest.raises(ValueError, match=r"resume: .*optimizer .*0\.1.*the run has .*0\.01"):
+            fit("sgd", run, optimizer=ferrocnn.Momentum(0.1), **options)
+        parts, _ = fit("sgd", run, optimizer=optimizer(0.01), **options)
+        assert weights(parts) == weights(whole)
+    for rate in (-0.1, math.nan, "fast"):
+        with pytest.raises((ValueError, TypeError), match=r"^optimizer\.learning_rate: expected"):
+            fit("sgd", tmp_path / "none", optimizer=optimizer(rate))
+    fit("sgd", tmp_path / "float32", optimizer=optimizer(np.float32(0.25)))
+    settings = Run(tmp_path / "float32").settings()
+    assert settings["train"]["optimizer"]["learning_rate"] == 0.25
+
+
+def test_changes_that_the_images_cannot_have_begin_no_run(tmp_path: Path) -> None:
+    model = ferrocnn.CNN((8, 8, 1), [(2, 3)], [1], seed=0)
+    before = weights(model)
+    X, y = data()
+    grey = np.ascontiguousarray(X[..., :1])
+    parts = ImageDataset(
+        grey, y.astype(np.int64), ("Cat", "Dog"), [Path(f"{i}.jpg") for i in y], [],
+        Preprocessing((8, 8)),
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=r"^saturation: expected"):
+        ferrocnn.train(
+            model, parts, epochs=1, augment=ferrocnn.Augment(saturation=0.5), progress=False,
+            run=tmp_path / "run",
+        )  # fmt: skip
+    assert weights(model) == before
+    assert (model.class_names, model.preprocessing, model.training) == (None, None, {})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_newer_format_is_refused(tmp_path: Path) -> None:

@@ -170,6 +170,46 @@ def test_images_of_another_size_are_cropped_to_the_models(monkeypatch: pytest.Mo
     np.testing.assert_array_equal(images, expected)
 
 
+@pytest.mark.parametrize(
+    ("epochs", "sizes"),
+    [(3, [4, 6, 8]), (5, [4, 4, 6, 6, 8]), (7, [4, 4, 4, 6, 6, 8, 8])],
+)
+def test_small_images_come_first(
+    epochs: int, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each size is trained as a model of that size would be, with pixels of its own size."""
+    X, y = data()
+    augment = Augment(shift=2, cutout=4)
+    model = small_model(batch_norm=True, global_average_pool=True)
+    seen: list[tuple[Any, int]] = []
+    step = CNN.train_step
+
+    def spy(model: CNN, X: Any, targets: Any, *others: Any, **options: Any) -> Any:
+        seen.append((X.copy(), options["key"]))
+        return step(model, X, targets, *others, **options)
+
+    monkeypatch.setattr(CNN, "train_step", spy)
+    train(
+        model, X, y, epochs=epochs, batch_size=12, learning_rate=0.1, shuffle=False, seed=0,
+        augment=augment, progressive=(0.5, 0.75, 1), progress=False,
+    )  # fmt: skip
+    monkeypatch.undo()
+    assert [len(images[0]) for images, _ in seen] == [size for size in sizes for _ in range(2)]
+    by_hand = small_model(batch_norm=True, global_average_pool=True)
+    for number, (images, key) in enumerate(seen):
+        rows, size = slice(number % 2 * 12, number % 2 * 12 + 12), len(images[0])
+        scaled = Augment(shift=size // 4, cutout=size // 2) if size != 6 else augment.scaled(0.75)
+        expected = scaled.apply(X[rows], key, np.empty((12, size, size, 3), np.uint8))
+        np.testing.assert_array_equal(images, expected)
+        sized = CNN(**by_hand.config() | {"input_shape": (size, size, 3)})
+        sized.set_state(by_hand.snapshot())
+        sized.backward(images, y[rows], 0.1)
+        by_hand.set_state(sized.snapshot())
+    for name, value in model.state().items():
+        np.testing.assert_array_equal(value, by_hand.state()[name])
+    assert model.training["progressive"] == [0.5, 0.75, 1]
+
+
 def test_a_gradient_is_clipped_to_its_norm() -> None:
     X, y = data()
     _, gradients = small_model().gradients(X, y)
@@ -277,6 +317,38 @@ def test_the_record_tells_all_options() -> None:
         ({"sample_weight": [1, 2]}, "sample_weight: expected .24,., one for each image"),
         ({"sample_weight": -np.ones(COUNT)}, "sample_weight: expected finite numbers of at least"),
         ({"class_weight": "even"}, "class_weight: expected None, 'balanced'"),
+        (
+            {"sample_weight": np.full(COUNT, 1e30), "class_weight": {1: 1e30}},
+            "class_weight times sample_weight: expected finite numbers of at least 0, got 1e.60",
+        ),
+        (
+            {"sample_weight": np.full(COUNT, 1e-30), "class_weight": [1e-30] * CLASSES},
+            "class_weight times sample_weight: expected a weight above 0, got zeros alone",
+        ),
+        (
+            {"X": [[1], [1, 2]], "y": [0, 1], "augment": Augment()},
+            "X_train: expected an array, got",
+        ),
+        ({"progressive": "half"}, "progressive: expected a list of shares up to 1, got 'half'"),
+        ({"progressive": ()}, "progressive: expected a list of shares up to 1"),
+        ({"progressive": 1.0}, "progressive: expected a list of shares up to 1"),
+        ({"progressive": (0.5, "all")}, "progressive: expected a number"),
+        ({"progressive": (0.0, 1)}, "progressive: expected a finite number above 0, got 0"),
+        ({"progressive": (0.5,)}, "progressive: expected shares up to 1, the last 1"),
+        ({"progressive": (2, 1)}, "progressive: expected shares up to 1, the last 1"),
+        ({"progressive": (0.5, 1), "epochs": 2}, r"progressive: expected \[1\] without augment"),
+        (
+            {"progressive": (0.5, 1), "augment": Augment()},
+            r"progressive: expected no more sizes than epochs \(1\), .*, got 2",
+        ),
+        (
+            {"progressive": (0.5, 1), "augment": Augment(), "epochs": 2},
+            "progressive: expected sizes that the model can take, got 0.5 .global_average_pool",
+        ),
+        (
+            {"progressive": (0.01, 1), "augment": Augment(), "epochs": 2},
+            "progressive: expected sizes that the model can take, got 0.01 .input_shape",
+        ),
     ],
 )
 def test_options_that_cannot_be_used_change_nothing(changes: dict[str, Any], says: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ferrocnn._kernels import ACTIVATIONS
-from ferrocnn.checks import check_bool, check_positive_int, check_rate
+from ferrocnn.checks import check_bool, check_decay, check_positive_int
 from ferrocnn.layers import (
     Activation,
     AveragePool,
@@ -158,8 +158,8 @@ def check_architecture(
         padding,
         activation,
         check_bool("batch_norm", batch_norm),
-        check_rate("dropout", dropout),
-        check_rate("spatial_dropout", spatial_dropout),
+        check_decay("dropout", dropout),
+        check_decay("spatial_dropout", spatial_dropout),
         check_bool("global_average_pool", global_average_pool),
     )
 

@@ -43,7 +43,8 @@ class ModelFile:
 
     config: the arguments of `CNN`. state: float32 arrays by name. class_names, preprocessing: None
     for a model of bare arrays. flip_average: whether inference takes mirror images as well.
-    training: how the weights came about. version: of the ferrocnn that wrote the file.
+    training: how the weights came about. format_version: of the file; version: of the ferrocnn
+    that wrote it.
     """
 
     config: dict[str, Any]
@@ -52,6 +53,7 @@ class ModelFile:
     preprocessing: Preprocessing | None
     flip_average: bool
     training: dict[str, Any]
+    format_version: int
     version: str
 
     def build(self) -> CNN:
@@ -63,6 +65,7 @@ class ModelFile:
     def fill(self, model: CNN) -> None:
         """Give a model of the same architecture these weights and records."""
         model.set_state(self.state)
+        model.seed = self.config["seed"]
         model.class_names = self.class_names
         model.preprocessing = self.preprocessing
         model.flip_average = self.flip_average
@@ -185,6 +188,7 @@ def _read(archive: zipfile.ZipFile) -> ModelFile:
         preprocessing=preprocessing,
         flip_average="flip_average" in record and _entry(record, "flip_average", bool),
         training=_entry(record, "training", dict),
+        format_version=record["format_version"],
         version=_entry(record, "version", str),
     )
 

@@ -94,18 +94,10 @@ def check_fraction(name: str, value: Any) -> float:
 
 
 def check_decay(name: str, value: Any) -> float:
-    """Return `value` as a float of at least 0 and below 1."""
+    """Return `value` as a float of at least 0 and below 1, also when rounded to float32."""
     number = check_float(name, value)
-    if not 0 <= number < 1:
-        raise ValueError(f"{name}: expected at least 0 and below 1, got {number:g}")
-    return number
-
-
-def check_rate(name: str, value: Any) -> float:
-    """Return `value` as a probability below 1, also when rounded to float32."""
-    number = check_decay(name, value)
-    if np.float32(number) == 1:
-        raise ValueError(f"{name}: expected at least 0 and below 1, got {number:.9g}")
+    if not 0 <= number < 1 or np.float32(number) == 1:
+        raise ValueError(f"{name}: expected at least 0 and below 1, got {number}")
     return number
 
 

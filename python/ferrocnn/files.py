@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+_TEMPORARY = ".ferrocnn-*.tmp"
+
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
@@ -23,7 +25,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(target.parent))
     if target.exists() and not target.is_file():
         raise ValueError(f"path: expected a file, got {os.fspath(path)}, a device or a pipe")
-    temporary = target.with_name(f".ferrocnn-{os.urandom(8).hex()}.tmp")
+    temporary = target.with_name(_TEMPORARY.replace("*", os.urandom(8).hex()))
     try:
         with open(temporary, "xb") as file:
             yield file
@@ -42,3 +44,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether that is a temporary file of `replacing`, there if its process was killed."""
+    return path.match(_TEMPORARY)

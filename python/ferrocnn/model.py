@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -170,8 +171,10 @@ class CNN:
     def resized(self, height: int, width: int) -> CNN:
         """Return a model for images of another size that shares this one's weights and statistics.
 
-        What trains the one trains the other. ValueError where the architecture does not fit the
-        size, or its dense layers take single pixels: global_average_pool=True makes them not.
+        What trains the one trains the other. Class names, flip_average and preprocessing are
+        copied, the last with the new size; the record `training` is not. ValueError where the
+        architecture does not fit the size, or its dense layers take single pixels:
+        global_average_pool=True makes them not.
         """
         shape = (height, width, self.input_shape[2])
         other = CNN(**self.config() | {"input_shape": shape})
@@ -184,6 +187,9 @@ class CNN:
                 f"not fit images of {height}x{width} ({error})"
             ) from None
         other._turn = self._turn
+        other.class_names, other.flip_average = self.class_names, self.flip_average
+        if self.preprocessing is not None:
+            other.preprocessing = replace(self.preprocessing, image_size=other.input_shape[:2])
         return other
 
     def logits(self, X: ArrayLike) -> Floats:

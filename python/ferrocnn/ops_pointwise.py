@@ -5,7 +5,7 @@ from numpy.typing import ArrayLike
 
 from ferrocnn import _kernels
 from ferrocnn.arguments import Floats, check_same_shape, floats
-from ferrocnn.checks import check_bool, check_int, check_positive_float, check_rate
+from ferrocnn.checks import check_bool, check_decay, check_int, check_positive_float
 
 
 def activation(x: ArrayLike, kind: str) -> Floats:
@@ -149,7 +149,7 @@ def _check_draw(rate: float, key: int, spatial: bool) -> tuple[float, int, bool]
     key = check_int("key", key, 0)
     if key >= 2**64:
         raise ValueError(f"key: expected a number below 2^64, got {key}")
-    return check_rate("rate", rate), key, check_bool("spatial", spatial)
+    return check_decay("rate", rate), key, check_bool("spatial", spatial)
 
 
 def _batch(name: str, value: ArrayLike) -> Floats:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ferrocnn._kernels import __version__
 from ferrocnn.batches import Data
 from ferrocnn.callbacks import CsvLog, SaveBest, SaveLast
-from ferrocnn.files import replacing
+from ferrocnn.files import is_leftover, replacing
 from ferrocnn.history import History
 
 if TYPE_CHECKING:
@@ -27,8 +27,13 @@ __all__ = ["Run"]
 FORMAT = "ferrocnn-run"
 FORMAT_VERSION = 1
 
-# Sections of the settings that must be the same for a run to go on.
-_COMPARED = ("model", "train", "data")
+# Sections of the settings, with what is read of each before all are compared.
+_READ = {
+    "model": ("seed", "flip_average"),
+    "train": ("epochs", "seed", "optimizer", "schedule", "augment"),
+    "data": (),
+    "command": (),
+}
 _NAMED = 3  # of the images that differ
 
 
@@ -88,13 +93,20 @@ class Run:
             raise FileNotFoundError(f"run: expected the folder of a run, got {self.folder}")
         try:
             settings = json.loads(self._settings.read_text("utf-8"))
-            if settings["format"] != FORMAT or settings["format_version"] > FORMAT_VERSION:
-                raise ValueError(f"got {settings['format']} {settings['format_version']}")
-            if not all(isinstance(settings[name], dict) for name in (*_COMPARED, "command")):
-                raise TypeError("got sections that are no settings")
+            name, number, _ = (settings[key] for key in ("format", "format_version", "version"))
+            if name != FORMAT or number > FORMAT_VERSION:
+                raise ValueError(f"{name} {number}")
+            for section, names in _READ.items():
+                if not isinstance(settings[section], dict):
+                    raise TypeError(f"{section} {settings[section]!r}")
+                missing = [name for name in names if name not in settings[section]]
+                if missing:
+                    raise ValueError(f"{section} without {', '.join(missing)}")
         except (ValueError, KeyError, TypeError) as error:
+            found = f"no {error}" if isinstance(error, KeyError) else error
             raise ValueError(
-                f"{self._settings}: expected settings of {FORMAT} {FORMAT_VERSION}: {error}"
+                f"{self._settings}: expected settings of {FORMAT} {FORMAT_VERSION}, got other or "
+                f"damaged ones: {found}"
             ) from error
         return dict(settings)
 
@@ -115,12 +127,12 @@ class Run:
         images: Sequence[tuple[str, str, str]] | None,
         state: Mapping[str, NDArray[Any]],
     ) -> None:
-        """Make the folder. ValueError where there is something in it."""
+        """Make the folder.
+
+        ValueError where there is something in it; that or TypeError where settings are not JSON.
+        Nothing is written then.
+        """
         self.check_free()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if images is not None:
-            _write(self._images, _csv_text([("path", "label", "part"), *images]))
-        self.save(state)
         record = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
@@ -128,17 +140,32 @@ class Run:
             "command": dict(self._command or {}),
             **settings,
         }
+        _check_json({"command": record["command"], **settings["train"]})
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if images is not None:
+            _write(self._images, _csv_text([("path", "label", "part"), *images]))
+        else:
+            self._images.unlink(missing_ok=True)  # of another attempt
+        self.save(state)
         # Last: where there are settings there is all that resuming needs.
         _write(self._settings, json.dumps(record, indent=2) + "\n")
 
     def check_free(self) -> None:
-        """Raise ValueError if there is something in the folder: a run never overwrites."""
+        """Raise ValueError if there is something in the folder: a run never overwrites.
+
+        What `begin` left that was stopped before it wrote the settings is nothing.
+        """
         if self.exists:
             raise ValueError(
                 f"run: expected a new folder, got {self.folder}, which holds a run; choose "
                 "another, or go on with it: resume=True"
             )
-        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+        if not self.folder.exists():
+            return
+        if not self.folder.is_dir() or not all(
+            path in (self._state, self._images) or is_leftover(path)
+            for path in self.folder.iterdir()
+        ):
             raise ValueError(f"run: expected a new or empty folder, got {self.folder}")
 
     def check(
@@ -146,6 +173,7 @@ class Run:
     ) -> None:
         """Raise ValueError, naming what differs, unless the run was begun with just these."""
         own = self.settings()
+        _check_json(settings["train"])
         if images is not None and self._images.is_file():
             with open(self._images, encoding="utf-8", errors="surrogateescape", newline="") as file:
                 known = [(path, label, part) for path, label, part in list(csv.reader(file))[1:]]
@@ -153,7 +181,7 @@ class Run:
         given = json.loads(json.dumps(settings))
         differences = [
             f"{name} {section[name]} (the run has {own[key].get(name)})"
-            for key in _COMPARED[:2]
+            for key in ("model", "train")
             for section in [given[key]]
             for name in section
             if section[name] != own[key].get(name) and (key, name) != ("model", "seed")
@@ -260,6 +288,17 @@ def list_images(
     ]
     root = os.path.commonpath([os.path.dirname(path) for path, _, _ in rows])
     return [(Path(path).relative_to(root).as_posix(), label, part) for path, label, part in rows]
+
+
+def _check_json(settings: Mapping[str, Any]) -> None:
+    for name, value in settings.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise type(error)(
+                f"{name}: expected settings that JSON can hold, to keep them with the run, "
+                f"got {value} ({error})"
+            ) from error
 
 
 def _csv_text(rows: Iterable[Sequence[str]]) -> str:

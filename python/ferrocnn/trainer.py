@@ -26,6 +26,7 @@ from ferrocnn.losses import make_loss
 from ferrocnn.metrics import Evaluation, judge
 from ferrocnn.optimizers import Optimizer
 from ferrocnn.progress import Pace, Reporter, peak_memory
+from ferrocnn.progressive import Sizes
 from ferrocnn.schedules import Schedule
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Trainer:
         record: Mapping[str, Any],
     ) -> None:
         self.model = model
-        self._sizes = [(ratio, _resized(model, ratio)) for ratio in progressive]
+        self._sizes = Sizes(model, progressive, epochs)
         self.history = History()
         self.epochs = epochs
         self._stopped = False
@@ -116,27 +117,40 @@ class Trainer:
         """
         with Deferred() as interrupts:
             try:
-                while not self.finished:
-                    try:
-                        self._run_epoch(reporter, interrupts)
-                        self._end_epoch(callbacks)
-                    except DivergedError as error:
-                        self.model.set_state(self._good)
-                        raise DivergedError(self._advice()) from error
-                    if save is not None:
-                        save(self.state())
-                    reporter.epoch(self.history)  # an epoch that was seen to end has been saved
-                    interrupts.pass_on()
-            except KeyboardInterrupt:
-                if save is not None and not interrupts.at_once:
-                    save(self.state())
-                raise
+                self._run_epochs(callbacks, reporter, save, interrupts)
+            except DivergedError as error:
+                with Unbroken():
+                    self.model.set_state(self._good)
+                raise DivergedError(self._advice()) from error
             finally:
                 if self._schedule is not None:
                     self._optimizer.learning_rate = self._rate
             if self._average is not None:
-                self.model.set_state(self._average.values())
+                with Unbroken():
+                    self.model.set_state(self._average.values())
         return self.history
+
+    def _run_epochs(
+        self,
+        callbacks: Callbacks,
+        reporter: Reporter,
+        save: Callable[[State], object] | None,
+        interrupts: Deferred,
+    ) -> None:
+        try:
+            while not self.finished:
+                self._run_epoch(reporter, interrupts)
+                self._end_epoch(callbacks)
+                if save is not None:
+                    save(self.state())
+                reporter.epoch(self.history)  # an epoch that was seen to end has been saved
+                interrupts.pass_on()
+        except KeyboardInterrupt:
+            if not interrupts.at_once:
+                self._check_finite()
+                if save is not None:
+                    save(self.state())
+            raise
 
     def _run_epoch(self, reporter: Reporter, interrupts: Deferred) -> None:
         """Take one step for each batch that is left of the epoch."""
@@ -165,7 +179,7 @@ class Trainer:
         epoch, batch = self.history.epochs, self._progress.batch
         if not (self._pace.known or batch == len(self._batches)):
             return
-        seconds = self._pace.mean * ((self.epochs - epoch) * len(self._batches) - batch)
+        seconds = self._pace.mean * (self._sizes.left(epoch) * len(self._batches) - batch)
         if self._validation is not None:
             X = self._validation.X[: self._batches.size]
             started = time.perf_counter()
@@ -173,7 +187,8 @@ class Trainer:
             share = len(self._validation) / len(X)
             seconds += (time.perf_counter() - started) * share * (self.epochs - epoch)
         self._pace = None
-        reporter.forecast(seconds, peak_memory())
+        share, _ = self._sizes.at(epoch)
+        reporter.forecast(seconds, peak_memory() if share == 1 else None)  # smaller ones need less
 
     def _step(self, epoch: int) -> tuple[float, float, int, int]:
         """Do one step; return the loss, what the images weigh together, the hits and the images."""
@@ -198,8 +213,8 @@ class Trainer:
 
     def _make(self, epoch: int, number: int) -> "tuple[CNN, Batch]":
         """Return a batch, and the model of the size that images have in that epoch."""
-        ratio, model = self._sizes[epoch * len(self._sizes) // self.epochs]
-        return model, self._batches.make(epoch, number, model.input_shape, ratio)
+        share, model = self._sizes.at(epoch)
+        return model, self._batches.make(epoch, number, model.input_shape, share)
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:
@@ -223,6 +238,7 @@ class Trainer:
         goes on.
         """
         ended, record = self.history.epochs, self.model.training
+        self._check_finite()
         try:
             with self._averaged():
                 self._write_down(self._judge())
@@ -251,23 +267,29 @@ class Trainer:
             history.val_balanced_accuracy.append(result.balanced_accuracy)
             history.val_auc.append(result.auc)
             history.val_f1.append(result.f1)
-        self._describe()
+        self.model.training = self._describe(history)
 
-    def _describe(self) -> None:
-        """Tell the model what the run has reached."""
-        history = self.history
+    def _describe(self, history: History) -> dict[str, Any]:
+        """Return the record that tells what the run has reached."""
         best = history.best_epoch
         reached = {"epochs": history.epochs, "best_epoch": best, **history.metrics(best)}
-        self.model.training = reached | dict(self._record)
+        return reached | dict(self._record)
+
+    def _check_finite(self) -> None:
+        """Raise DivergedError where the last step left what is not finite."""
+        kept: list[State] = [self.model.state(), self._optimizer.state()]
+        if self._average is not None:
+            kept.append(self._average.values())
+        if not all(np.isfinite(value).all() for values in kept for value in values.values()):
+            raise DivergedError("the last step: expected finite weights, moments and averages")
 
     def _judge(self) -> Evaluation | None:
-        """Evaluate. DivergedError where the weights or what they give is not finite."""
+        """Evaluate. DivergedError where what the weights give is not finite."""
         model = self.model
         # What the last step left has met no batch yet, so the loss of the epoch cannot tell.
         trained, batch = self._make(self.history.epochs, len(self._batches) - 1)
-        finite = all(np.isfinite(value).all() for value in model.state().values())
-        if not (finite and np.isfinite(trained.infer(batch.X)).all()):
-            raise DivergedError("the epoch's last step: expected finite weights and logits")
+        if not np.isfinite(trained.infer(batch.X)).all():
+            raise DivergedError("the epoch's last step: expected finite logits")
         if self._validation is None:
             return None
         result = judge(model.infer(self._validation.X), self._validation.y)
@@ -305,42 +327,30 @@ class Trainer:
         return arrays
 
     def set_state(self, state: State) -> None:
-        """Go on from what `state` gave. Where it does not fit the weights stay as they are."""
-        before = self.model.snapshot()
-        try:
-            self._set_state(state)
-        except Exception:
-            self.model.set_state(before)
-            raise
-
-    def _set_state(self, state: State) -> None:
-        position = json.loads(str(state["position"]))
+        """Go on from what `state` gave. Where it does not fit nothing changes."""
 
         def part(name: str) -> dict[str, NDArray[Any]]:
             start = f"{name}/"
             return {key[len(start) :]: state[key] for key in state if key.startswith(start)}
 
-        self.model.set_state(part("good"))  # checks it
-        self._good = self.model.snapshot()
-        self.model.set_state(part("model"))
-        self._optimizer.set_state(part("optimizer"), self.model.parameters())
-        self._optimizer.learning_rate = position["learning_rate"]
+        position = json.loads(str(state["position"]))
+        rate, stopped = position["learning_rate"], position["stopped"]
+        history, progress = History(**position["history"]), Progress(**position["progress"])
+        training = self._describe(history) if history.epochs else self.model.training
+        average = None
         if self._average is not None:
-            self._average.set_state(part("average"), self.model.state())
-        self.history = History(**position["history"])
-        self._progress = Progress(**position["progress"])
-        self._stopped = position["stopped"]
-        if self.history.epochs:
-            self._describe()
-
-
-def _resized(model: "CNN", ratio: float) -> "CNN":
-    if ratio == 1:
-        return model
-    height, width, _ = model.input_shape
-    try:
-        return model.resized(round(height * ratio), round(width * ratio))
-    except ValueError as error:
-        raise ValueError(
-            f"progressive: expected sizes that the model can take, got {ratio:g} ({error})"
-        ) from error
+            average = AveragedWeights(self._average.decay)
+            average.set_state(part("average"), self.model.state())
+        before = self.model.snapshot()
+        try:
+            self.model.set_state(part("good"))  # checks it
+            good = self.model.snapshot()
+            self.model.set_state(part("model"))
+            self._optimizer.set_state(part("optimizer"), self.model.parameters())
+        except Exception:
+            self.model.set_state(before)
+            raise
+        self._optimizer.learning_rate = rate
+        self._good, self._average = good, average
+        self.history, self._progress, self._stopped = history, progress, stopped
+        self.model.training = training

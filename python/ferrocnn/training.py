@@ -13,10 +13,12 @@ from numpy.typing import ArrayLike
 from ferrocnn.augmentation import Augment
 from ferrocnn.batches import Data
 from ferrocnn.checks import (
+    as_array,
     check_bool,
     check_decay,
     check_images,
     check_int,
+    check_not_negative,
     check_positive_float,
     check_positive_int,
 )
@@ -25,6 +27,7 @@ from ferrocnn.labels import check_class_weight, check_classes, check_sample_weig
 from ferrocnn.metrics import as_dataset, check_model
 from ferrocnn.optimizers import Optimizer, make_optimizer
 from ferrocnn.progress import open_reporter
+from ferrocnn.progressive import check_progressive
 from ferrocnn.runs import Run, describe_data, list_images
 from ferrocnn.schedules import Constant, Schedule, make_schedule
 from ferrocnn.trainer import Trainer
@@ -98,8 +101,8 @@ def train(
         average: decay of an exponential moving average of the weights, below 1. Validation,
             callbacks and the trained model get the average.
         progressive: sizes of the training images over the run, as shares of the model's; each is
-            kept for an equal part of the epochs, and the last is 1. Small images are fast, and good
-            enough to begin with. Needs `augment`, which makes them, and a model with
+            kept for an equal part of the epochs, one or more, and the last is 1. Small images are
+            fast, and good enough to begin with. Needs `augment`, which makes them, and a model with
             global_average_pool.
         run: a folder, new or empty, that keeps the run: settings, results, best and last model,
             and what resuming needs (see `Run`). Written after each epoch, before the callbacks.
@@ -112,9 +115,10 @@ def train(
     Raises:
         ValueError, TypeError: an argument cannot be used, or does not agree with the run that is
             resumed. The model is unchanged.
-        DivergedError: the loss, a gradient, a weight or the validation loss is not finite. The
-            model has the weights of the last epoch that ended well, or those it came with; an
-            optimiser that was given keeps its state, so make a new one.
+        DivergedError: the loss, a gradient, a weight, what the optimiser keeps or the validation
+            loss is not finite. The model has the weights of the last epoch that ended well, or
+            those it came with; an optimiser that was given keeps its state, so make a new one.
+            Ctrl-C after a step that left such weights ends in this, too.
         KeyboardInterrupt: Ctrl-C. The batch, or the judging and the callbacks of an epoch, is
             finished first, and the state of a `run` saved; a second Ctrl-C waits for a step alone.
     """
@@ -132,10 +136,10 @@ def train(
     label_smoothing = check_decay("label_smoothing", label_smoothing)
     clip_norm = None if clip_norm is None else check_positive_float("clip_norm", clip_norm)
     average = None if average is None else check_decay("average", average)
-    progressive = _check_progressive(progressive, augment)
     _check_callbacks(callbacks)
     if augment is not None and not isinstance(augment, Augment):
         raise TypeError(f"augment: expected an Augment or None, got {augment!r}")
+    progressive = check_progressive(progressive, epochs, augment)
     schedule = make_schedule(schedule)
 
     images, labels, dataset = _unpack(X_train, y_train, model)
@@ -147,9 +151,11 @@ def train(
         X = check_images(X_val, model.input_shape, "validation_data")
         validation = Data(X, check_classes(y_val, len(X), model.classes, "validation_data"))
     optimizer = make_optimizer(optimizer, learning_rate)
+    rate = check_not_negative("optimizer.learning_rate", optimizer.learning_rate)
+    optimizer.learning_rate = rate
 
     arguments = {
-        "optimizer": optimizer.config(),
+        "optimizer": optimizer.config() | {"learning_rate": rate},  # it may have been set by hand
         "schedule": schedule.config(),
         "augment": None if augment is None else augment.to_dict(),
         "batch_size": batch_size,
@@ -202,20 +208,6 @@ def train(
         return trainer.run(callbacks, reporter, None if run is None else run.save)
 
 
-def _check_progressive(shares: object, augment: Augment | None) -> tuple[float, ...]:
-    if not isinstance(shares, Sequence) or isinstance(shares, str) or not shares:
-        raise TypeError(f"progressive: expected a list of shares up to 1, got {shares!r}")
-    checked = tuple(check_positive_float("progressive", share) for share in shares)
-    if max(checked) > 1 or checked[-1] != 1:
-        raise ValueError(f"progressive: expected shares up to 1, the last 1, got {shares}")
-    if min(checked) < 1 and augment is None:
-        raise ValueError(
-            f"progressive: expected [1] without augment, which makes smaller images, got {shares}; "
-            "Augment() changes nothing else"
-        )
-    return checked
-
-
 def _check_training(
     model: "CNN",
     X: ArrayLike,
@@ -227,7 +219,7 @@ def _check_training(
     """Return images, labels and weights, checked."""
     shape: Sequence[int] = model.input_shape
     if augment is not None:
-        array = np.asarray(X)
+        array = as_array(X, "X_train")
         if array.dtype != np.uint8:
             raise TypeError(
                 f"X_train: expected uint8 images, as augment changes only such, got {array.dtype}"
@@ -235,6 +227,8 @@ def _check_training(
         if array.ndim == 4 and min(array.shape) > 0:
             shape = (*array.shape[1:3], model.input_shape[2])  # augment makes them fit
     images = check_images(X, shape, "X_train")
+    if augment is not None:  # not all changes are for all numbers of channels
+        augment.apply(np.zeros((1, *shape), np.uint8), key=0)
     labels = check_classes(y, len(images), model.classes, "y_train")
     class_weight, sample_weight = weights
     if class_weight is None and sample_weight is None:
@@ -242,7 +236,9 @@ def _check_training(
     names = class_names or tuple(map(str, range(model.classes)))
     of_images = check_class_weight(class_weight, labels, names)[labels]
     if sample_weight is not None:
-        of_images = of_images * check_sample_weight(sample_weight, len(images))
+        own = check_sample_weight(sample_weight, len(images))
+        product = np.multiply(of_images, own, dtype=np.float64)
+        of_images = check_sample_weight(product, len(images), "class_weight times sample_weight")
     return Data(images, labels, of_images)
 
 

@@ -31,6 +31,7 @@ def trained(pets: Path) -> tuple[Path, Result]:
     """A model file and what `train` said when it made it; the run is `first` beside the file."""
     out = pets.parent / "pets.npz"
     options = ("--epochs", "6", "--batch-size", "8", "--image-size", "16", "--seed", "3")
+    options += ("--val-fraction", "0.2")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(pets.parent)
         words = ("--recipe", "classic", "--name", "first", *options)

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 from cli_cases import ZOO, read_json, succeed
 
 import ferrocnn
@@ -60,3 +61,15 @@ class TestInfo:
     def test_a_model_of_bare_arrays(self, tmp_path: Path) -> None:
         ferrocnn.CNN((8, 8, 1), [(2, 3)], [10], seed=0).save(tmp_path / "bare.npz")
         assert "10: not named" in succeed("info", tmp_path / "bare.npz").stdout
+
+    def test_an_older_file_is_called_so(self, tmp_path: Path) -> None:
+        path = tmp_path / "old.npz"
+        ferrocnn.CNN((8, 8, 1), [(2, 3)], [10], seed=0).save(path)
+        with np.load(path) as file:
+            entries = dict(file)
+        record = json.loads(str(entries["record"])) | {"format_version": 1}
+        kept = ("input_shape", "conv_filters", "fc_layers", "padding", "seed")
+        record["config"] = {name: record["config"][name] for name in kept}
+        np.savez(path, **entries | {"record": np.array(json.dumps(record))})
+        assert "ferrocnn-model 1, written" in succeed("info", path).stdout
+        assert read_json(succeed("info", path, "--json"))["format_version"] == 1

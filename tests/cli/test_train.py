@@ -224,6 +224,20 @@ class TestTrain:
         succeed("train", pets, "--image-size", "16", "--epochs", "1", "--no-augment")
         assert Run("runs/pets-fast-1").settings()["data"]["images_shape"] == [16, 16, 3]
 
+    @pytest.mark.parametrize(("epochs", "sizes"), [(1, [1]), (2, [0.75, 1]), (3, [0.5, 0.75, 1])])
+    def test_a_short_run_has_the_last_of_the_progressive_sizes(
+        self, epochs: int, sizes: list[float], pets: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        recipe = replace(
+            RECIPES["classic"],
+            progressive=(0.5, 0.75, 1.0),
+            options={"global_average_pool": True},
+        )
+        monkeypatch.setitem(RECIPES, "classic", recipe)
+        words = ("--recipe", "classic", "--image-size", "16", "--epochs", str(epochs))
+        succeed("train", pets, *words)
+        assert ferrocnn.load("model.npz").training["progressive"] == sizes
+
     @pytest.mark.parametrize(
         ("words", "option"),
         [

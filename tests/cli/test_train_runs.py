@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import shlex
 import shutil
@@ -19,6 +20,7 @@ from click.testing import Result
 
 import ferrocnn
 from ferrocnn import CNN, Run
+from ferrocnn.callbacks import SaveLast
 
 OPTIONS = ("--image-size", "16", "--epochs", "4", "--batch-size", "8", "--seed", "3")
 OPTIONS += ("--average", "0.9", "--class-weight", "balanced")
@@ -157,6 +159,47 @@ class TestResume:
         Path("whole.npz").write_bytes(b"of another run")
         succeed("train", "--resume", "runs/whole")
         assert Path("whole.npz").read_bytes() == b"of another run"
+
+    def test_a_finished_run_replaces_an_older_model(self, pets: Path) -> None:
+        begin(pets, "whole")
+        before = outcome("whole")
+        age = Run("runs/whole").best.stat().st_mtime_ns - 1  # killed before it was replaced
+
+        Path("whole.npz").write_bytes(b"")
+        os.utime("whole.npz", ns=(age, age))
+        succeed("train", "--resume", "runs/whole")
+        assert outcome("whole") == before
+
+        Path("whole.npz").write_bytes(b"no model")
+        os.utime("whole.npz", ns=(age, age))
+        assert "--out" in error_line(invoke("train", "--resume", "runs/whole"))
+        assert Path("whole.npz").read_bytes() == b"no model"
+
+    def test_ctrl_c_at_the_end_of_the_last_epoch_leaves_the_model(
+        self, pets: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        begin(pets, "whole")
+        shutil.copy("whole.npz", "parts.npz")
+        os.utime("parts.npz", (0, 0))
+        save = SaveLast.__call__
+
+        def signalled(callback: SaveLast, model: CNN, history: ferrocnn.History) -> None:
+            if history.epochs == 4:
+                signal.raise_signal(signal.SIGINT)
+            save(callback, model, history)
+
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            with monkeypatch.context() as patch:
+                patch.setattr(SaveLast, "__call__", signalled)
+                result = begin(pets, "parts")
+        finally:
+            signal.signal(signal.SIGINT, before)
+        assert result.exit_code == 130
+        last = result.stderr.splitlines()[-1]
+        assert "at the end of the run; the best epoch is kept: parts.npz: epoch" in last
+        assert os.stat("parts.npz").st_mtime > 0
+        assert outcome("parts") == outcome("whole")
 
     @pytest.mark.parametrize(
         ("words", "parts"),

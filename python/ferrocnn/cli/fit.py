@@ -29,8 +29,8 @@ def fit(
 ) -> None:
     """Train `model` to the end of the run; the file `out` holds its best epoch then.
 
-    arguments: of `train`. Raises Interrupted (Ctrl-C), with the command that goes on, and what
-    `train` raises.
+    arguments: of `train`. Raises Interrupted (Ctrl-C), with the command that goes on where the run
+    has not come to its end, and what `train` raises.
     """
     import ferrocnn
     from ferrocnn.callbacks import EarlyStopping
@@ -58,6 +58,12 @@ def fit(
     except KeyboardInterrupt as error:
         if not run.exists:
             raise
+        if run.finished:
+            copy_best(run, out)
+            raise Interrupted(
+                "interrupted at the end of the run; the best epoch is kept: "
+                f"{describe_kept(out, epochs)}"
+            ) from error
         resume = command_line("train", "--resume", run.folder)
         raise Interrupted(f"interrupted; {kept()}; to go on: {resume}") from error
     except ferrocnn.DivergedError as error:

@@ -25,7 +25,7 @@ def info_command(model_path: Path, as_json: bool) -> None:
     Example:
       ferrocnn info model.npz
     """
-    from ferrocnn.checkpoint import FORMAT, FORMAT_VERSION, read_model_file
+    from ferrocnn.checkpoint import FORMAT, read_model_file
 
     file = read_model_file(model_path)
     model = file.build()
@@ -38,7 +38,7 @@ def info_command(model_path: Path, as_json: bool) -> None:
         {
             "path": model_path,
             "size": f"{model_path.stat().st_size:,} bytes",
-            "format": f"{FORMAT} {FORMAT_VERSION}, written by ferrocnn {file.version}",
+            "format": f"{FORMAT} {file.format_version}, written by ferrocnn {file.version}",
             "classes": f"{model.classes}: {', '.join(model.class_names or ('not named',))}",
         },
     )
@@ -79,13 +79,13 @@ def _shown(value: object) -> str:
 
 def _describe(path: Path, file: "ModelFile", model: "CNN") -> dict[str, object]:
     """Everything that the command knows, as JSON can hold it."""
-    from ferrocnn.checkpoint import FORMAT, FORMAT_VERSION
+    from ferrocnn.checkpoint import FORMAT
 
     return {
         "path": str(path),
         "file_size": path.stat().st_size,
         "format": FORMAT,
-        "format_version": FORMAT_VERSION,
+        "format_version": file.format_version,
         "ferrocnn_version": file.version,
         "architecture": model.config(),
         "flip_average": model.flip_average,

@@ -69,7 +69,8 @@ class Job:
 def adapt(recipe: "Recipe", options: Mapping[str, Any]) -> "Recipe":
     """Return the recipe with the options that were given (None: not given) in place of its own.
 
-    What augmentation counts in pixels grows and shrinks with the images.
+    What augmentation counts in pixels grows and shrinks with the images. A run of fewer epochs than
+    the recipe has progressive sizes leaves out the first of them.
     """
     size = options["image_size"] or recipe.image_size
     ratio = size / recipe.image_size
@@ -79,6 +80,8 @@ def adapt(recipe: "Recipe", options: Mapping[str, Any]) -> "Recipe":
     if options["no_augment"]:
         augment = stored = None
         changes["progressive"] = (1.0,)
+    elif options["epochs"] is not None:
+        changes["progressive"] = recipe.progressive[-options["epochs"] :]
     return replace(
         recipe,
         image_size=size,

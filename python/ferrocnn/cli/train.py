@@ -294,7 +294,9 @@ def _check_name(name: str) -> None:
 
 def _say_finished(run: "Run", out: Path) -> None:
     click.echo(f"{run.folder} is finished, nothing is left to train")
-    if not out.exists():  # killed just before that
+    # Killed just before that: what lies there is of another time.
+    if not out.exists() or out.stat().st_mtime_ns < run.best.stat().st_mtime_ns:
+        check_writable(out)
         copy_best(run, out)
     click.echo(describe_kept(run.best, run.settings()["train"]["epochs"]))
 

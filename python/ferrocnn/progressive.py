@@ -1,0 +1,66 @@
+"""Progressive image size: a run begins with small images, by models that share their weights."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ferrocnn.augmentation import Augment
+from ferrocnn.checks import check_positive_float
+
+if TYPE_CHECKING:
+    from ferrocnn.model import CNN
+
+
+def check_progressive(shares: object, epochs: int, augment: Augment | None) -> tuple[float, ...]:
+    """Return the shares of the model's size, the last 1, one or more epochs for each."""
+    if not isinstance(shares, Sequence) or isinstance(shares, str) or not shares:
+        raise TypeError(f"progressive: expected a list of shares up to 1, got {shares!r}")
+    checked = tuple(check_positive_float("progressive", share) for share in shares)
+    if max(checked) > 1 or checked[-1] != 1:
+        raise ValueError(f"progressive: expected shares up to 1, the last 1, got {shares}")
+    if min(checked) < 1 and augment is None:
+        raise ValueError(
+            f"progressive: expected [1] without augment, which makes smaller images, got {shares}; "
+            "Augment() changes nothing else"
+        )
+    if len(checked) > epochs:
+        raise ValueError(
+            f"progressive: expected no more sizes than epochs ({epochs}), as each has one or more, "
+            f"got {len(checked)}; give fewer sizes or more epochs"
+        )
+    return checked
+
+
+class Sizes:
+    """The model of each epoch: `model` itself, or one for smaller images that shares its weights.
+
+    shares: as `check_progressive` returns them. ValueError where the model cannot take a size.
+    """
+
+    def __init__(self, model: "CNN", shares: Sequence[float], epochs: int) -> None:
+        self._models = [(share, _resized(model, share)) for share in shares]
+        self._epochs = epochs
+
+    def at(self, epoch: int) -> "tuple[float, CNN]":
+        """Return the share and the model of an epoch, counted from 0."""
+        return self._models[epoch * len(self._models) // self._epochs]
+
+    def left(self, epoch: int) -> float:
+        """Return how many epochs like this one take the time of all from it on.
+
+        Time grows with the number of pixels.
+        """
+        pixels = [math.prod(self.at(e)[1].input_shape[:2]) for e in range(epoch, self._epochs)]
+        return sum(pixels) / pixels[0]
+
+
+def _resized(model: "CNN", share: float) -> "CNN":
+    if share == 1:
+        return model
+    height, width, _ = model.input_shape
+    try:
+        return model.resized(round(height * share), round(width * share))
+    except ValueError as error:
+        raise ValueError(
+            f"progressive: expected sizes that the model can take, got {share:g} ({error})"
+        ) from error
