@@ -304,7 +304,7 @@ class Trainer:
         return (
             f"learning_rate: expected a rate at which the loss stays finite, got {rate:g}, "
             f"which diverged in epoch {ended + 1}; the model has its weights from {kept}; "
-            f"try a rate ten times lower or less: {min(rate / 10, 0.001):g}"
+            f"try a much lower rate, such as {min(rate / 10, 0.001):g}"
         )
 
     def state(self) -> dict[str, NDArray[Any]]:

@@ -102,7 +102,7 @@ def check_threshold(threshold: float | None, model: "CNN") -> float:
 def reason(error: Exception) -> str:
     """What went wrong, for a person: no errno numbers, no file name, never empty."""
     if isinstance(error, MemoryError):
-        return f"out of memory {error}".rstrip()
+        return ": ".join(filter(None, ["out of memory", str(error)]))
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 

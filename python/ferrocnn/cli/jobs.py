@@ -82,7 +82,7 @@ def adapt(recipe: "Recipe", options: Mapping[str, Any]) -> "Recipe":
         changes["progressive"] = (1.0,)
     elif options["epochs"] is not None:
         changes["progressive"] = recipe.progressive[-options["epochs"] :]
-    return replace(
+    adapted = replace(
         recipe,
         image_size=size,
         stored_size=None if stored is None else round(stored * ratio),
@@ -90,6 +90,27 @@ def adapt(recipe: "Recipe", options: Mapping[str, Any]) -> "Recipe":
         optimizer=_adapt_optimizer(recipe, options["optimizer"], options["learning_rate"]),
         **changes,
     )
+    _check_size(adapted, options["recipe"])
+    return adapted
+
+
+def _check_size(recipe: "Recipe", name: str) -> None:
+    """Refuse images that are too small for the blocks of the recipe."""
+
+    def fits(size: int) -> bool:
+        smallest = max(1, round(size * min(recipe.progressive)))
+        try:
+            replace(recipe, image_size=smallest).model(2, seed=0)
+        except ValueError:
+            return False
+        return True
+
+    if not fits(recipe.image_size):
+        least = next(size for size in range(recipe.image_size + 1, 4096) if fits(size))
+        raise ValueError(
+            f"--image-size: expected at least {least} for the recipe {name}, "
+            f"got {recipe.image_size}"
+        )
 
 
 def _adapt_optimizer(

@@ -80,9 +80,10 @@ class BatchNorm(Layer):
     def count(self) -> None:
         """See `Layer.count`."""
         n = self._x.size // len(self.gamma)
-        self.running_mean += _NEWEST * (self._mean - self.running_mean)
-        unbiased = self._variance * np.float32(n / max(n - 1, 1))
-        self.running_var += _NEWEST * (unbiased - self.running_var)
+        with np.errstate(over="ignore", invalid="ignore"):  # found at the end of the epoch
+            self.running_mean += _NEWEST * (self._mean - self.running_mean)
+            unbiased = self._variance * np.float32(n / max(n - 1, 1))
+            self.running_var += _NEWEST * (unbiased - self.running_var)
 
     def backward(self, grad: Floats, *, need_dx: bool) -> Floats | None:
         """See `Layer.backward`. grad and dx: (n, *shape)."""
