@@ -8,15 +8,13 @@ from cli_cases import error_line, invoke
 from ferrocnn.recipes import RECIPES
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", ["fast", "best"])
 def test_the_smallest_size_that_a_message_names_is_the_smallest_that_works(
     name: str, pets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     halvings = sum(getattr(block, "pool", "max") == "max" for block in RECIPES[name].conv_filters)
     words = ("train", pets, "--recipe", name, "--epochs", "3", "--image-size")
-    if 4 >= 2**halvings:
-        return
     line = error_line(invoke(*words, "4"))
     least = int(line.split("at least ")[1].split()[0])
     # The smallest images of the run must leave a pixel after every pool.
