@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ _READ = {
     "data": (),
     "command": (),
 }
+_COLUMNS = ("path", "label", "part", "crc32")  # of the list of images
 _NAMED = 3  # of the images that differ
 
 
@@ -41,10 +43,10 @@ class Run:
     """The folder of a training run.
 
     `ferrocnn.train(..., run=folder)` makes it and `ferrocnn train` makes one a run. It holds
-    `settings.json` (how it is trained, and on what), `images.csv` (the files, with label and part,
-    of an ImageDataset), `results.csv` (a row an epoch), `best.npz` and `last.npz` (model files) and
-    `state.npz` (weights, moments and position of the last end of an epoch, or of where Ctrl-C
-    stopped it). Each file is replaced whole.
+    `settings.json` (how it is trained, and on what), `images.csv` (the files of an ImageDataset,
+    with label, part and the CRC-32 of the pixels), `results.csv` (a row an epoch), `best.npz` and
+    `last.npz` (model files) and `state.npz` (weights, moments and position of the last end of an
+    epoch, or of where Ctrl-C stopped it). Each file is replaced whole.
 
     folder: need not exist. command: what else the settings keep, as JSON can hold it.
     """
@@ -124,7 +126,7 @@ class Run:
     def begin(
         self,
         settings: Mapping[str, Any],
-        images: Sequence[tuple[str, str, str]] | None,
+        images: Sequence[tuple[str, ...]] | None,
         state: Mapping[str, NDArray[Any]],
     ) -> None:
         """Make the folder.
@@ -143,7 +145,7 @@ class Run:
         _check_json({"command": record["command"], **settings["train"]})
         self.folder.mkdir(parents=True, exist_ok=True)
         if images is not None:
-            _write(self._images, _csv_text([("path", "label", "part"), *images]))
+            _write(self._images, _csv_text([_COLUMNS, *images]))
         else:
             self._images.unlink(missing_ok=True)  # of another attempt
         self.save(state)
@@ -168,15 +170,13 @@ class Run:
         ):
             raise ValueError(f"run: expected a new or empty folder, got {self.folder}")
 
-    def check(
-        self, settings: Mapping[str, Any], images: Sequence[tuple[str, str, str]] | None
-    ) -> None:
+    def check(self, settings: Mapping[str, Any], images: Sequence[tuple[str, ...]] | None) -> None:
         """Raise ValueError, naming what differs, unless the run was begun with just these."""
         own = self.settings()
         _check_json(settings["train"])
         if images is not None and self._images.is_file():
             with open(self._images, encoding="utf-8", errors="surrogateescape", newline="") as file:
-                known = [(path, label, part) for path, label, part in list(csv.reader(file))[1:]]
+                known = [tuple(row) for row in list(csv.reader(file))[1:]]
             self._check_images(known, list(images))
         given = json.loads(json.dumps(settings))
         differences = [
@@ -210,17 +210,21 @@ class Run:
                 "them back, or begin a new run"
             )
 
-    def _check_images(
-        self, known: list[tuple[str, str, str]], found: list[tuple[str, str, str]]
-    ) -> None:
+    def _check_images(self, known: list[tuple[str, ...]], found: list[tuple[str, ...]]) -> None:
+        width = len(known[0]) if known else len(_COLUMNS)  # earlier versions list no pixels
+        found = [row[:width] for row in found]
         if found == known:
             return
         before, now = ({path: rest for path, *rest in rows} for rows in (known, found))
         changes = [
             ("new", [path for path in now if path not in before]),
             ("gone", [path for path in before if path not in now]),
-            ("of another class or part", [p for p in now if now[p] != before.get(p, now[p])]),
         ]
+        if before.keys() == now.keys():  # over other files the parts are drawn anew
+            changes = [
+                ("of another class or part", [p for p in now if now[p][:2] != before[p][:2]]),
+                ("with other content", [p for p in now if now[p][2:] != before[p][2:]]),
+            ]
         said = "; ".join(
             f"{len(paths):,} {what}: {', '.join(paths[:_NAMED])}"
             + (", ..." if len(paths) > _NAMED else "")
@@ -278,16 +282,24 @@ def describe_data(training: Data, validation: Data | None) -> dict[str, Any]:
 
 def list_images(
     training: "ImageDataset", validation: "ImageDataset | None"
-) -> list[tuple[str, str, str]]:
-    """Return path, label and part of each image; paths from the folder that holds them all."""
+) -> list[tuple[str, ...]]:
+    """Return path, label, part and CRC-32 of the pixels of each image.
+
+    Paths are from the folder that holds them all.
+    """
     parts = {"training": training} | ({} if validation is None else {"validation": validation})
     rows = [
-        (os.path.abspath(path), str(label), part)
+        (
+            os.path.abspath(path),
+            str(label),
+            part,
+            f"{zlib.crc32(np.ascontiguousarray(image).data):08x}",
+        )
         for part, data in parts.items()
-        for path, label in zip(data.paths, data.labels, strict=True)
+        for path, label, image in zip(data.paths, data.labels, data.images, strict=True)
     ]
-    root = os.path.commonpath([os.path.dirname(path) for path, _, _ in rows])
-    return [(Path(path).relative_to(root).as_posix(), label, part) for path, label, part in rows]
+    root = os.path.commonpath([os.path.dirname(path) for path, *_ in rows])
+    return [(Path(path).relative_to(root).as_posix(), *rest) for path, *rest in rows]
 
 
 def _check_json(settings: Mapping[str, Any]) -> None:

@@ -221,21 +221,24 @@ class TestResume:
         stop(6, lambda: begin(pets, "parts"))
 
         def line() -> str:
-            return error_line(invoke("train", "--resume", "runs/parts"))
+            result = invoke("train", "--resume", "runs/parts")
+            assert "going on" not in result.stdout
+            return error_line(result)
 
         shutil.copy(pets / "Cat" / "000.png", pets / "Cat" / "new.png")
         assert line().startswith("ferrocnn: error: --resume: expected the 40 images")
         assert "1 new: Cat/new.png" in line()
         (pets / "Cat" / "new.png").unlink()
         (pets / "Dog" / "001.png").rename(tmp_path / "001.png")
-        assert "1 gone: Dog/001.png" in line()
+        assert "(1 gone: Dog/001.png)" in line()
         shutil.copy(pets / "Dog" / "002.png", pets / "Dog" / "001.png")
-        assert "got others of the same number and size" in line()
+        assert "(1 with other content: Dog/001.png)" in line()
         (pets / "Dog").rename(pets / "Hound")
         assert "Hound" in line()
         (pets / "Hound").rename(pets / "Dog")
         (tmp_path / "001.png").rename(pets / "Dog" / "001.png")
-        succeed("train", "--resume", "runs/parts")
+        result = succeed("train", "--resume", "runs/parts")
+        assert "going on with runs/parts after 1 epoch\n" in result.stdout
 
     def test_what_is_no_run_of_the_command_line(self) -> None:
         line = error_line(invoke("train", "--resume", "runs/x"))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import click
 from click.core import ParameterSource
 
-from ferrocnn.cli.common import FiniteRange, check_writable, command_line
+from ferrocnn.cli.common import FiniteRange, check_writable, command_line, plural
 from ferrocnn.cli.fit import copy_best, describe_kept, fit
 from ferrocnn.cli.jobs import Job, adapt, rebuild
 from ferrocnn.cli.options import GroupedCommand, GroupedOption
@@ -233,7 +233,13 @@ def _go_on(folder: Path, cache: bool) -> None:
     import ferrocnn
     from ferrocnn.runs import Run
 
-    run = Run(folder)
+    class Resumed(Run):
+        def check(self, *what: Any) -> None:
+            super().check(*what)
+            ended = plural(self.history().epochs, "epoch")
+            click.echo(f"going on with {self.folder} after {ended}")
+
+    run = Resumed(folder)
     settings = run.settings()
     try:
         job = Job(**settings["command"])
@@ -255,7 +261,6 @@ def _go_on(folder: Path, cache: bool) -> None:
         )
     training, validation, pair = job.load(Path(job.folder), cache)
     model, arguments = rebuild(settings)
-    click.echo(f"going on with {run.folder} after {run.history().epochs} epochs")
     fit(job, run, out, model, arguments, training, validation)
     _say_next(out, Path(job.folder) if pair else None, validation)
 
