@@ -16,7 +16,8 @@ import ferrocnn
 from ferrocnn import CNN, Augment, History, Run, StopTraining
 from ferrocnn.averaging import AveragedWeights
 from ferrocnn.callbacks import CsvLog, SaveBest, SaveLast
-from ferrocnn.interrupts import Deferred
+from ferrocnn.interrupts import Deferred, Unbroken
+from ferrocnn.progress import INTERRUPTED
 from run_cases import BATCHES, CASES, EPOCHS, data, fit, make_model, outcome, weights
 
 Whole = Callable[[str], tuple[dict[str, Any], dict[str, bytes]]]
@@ -201,6 +202,40 @@ def test_a_handler_that_raises_nothing_is_called_and_training_goes_on(
 def test_a_signal_that_waits_at_the_end_of_the_block_is_passed_on() -> None:
     with pytest.raises(KeyboardInterrupt), Deferred():
         ctrl_c()
+
+
+def test_the_first_ctrl_c_is_said_at_once_and_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    step = CNN.train_step
+
+    def train_step(*arguments: Any, **options: Any) -> Any:
+        ctrl_c()
+        said.append(capsys.readouterr().err)  # amid the step, which ends nevertheless
+        ctrl_c()
+        return step(*arguments, **options)
+
+    monkeypatch.setattr(CNN, "train_step", train_step)
+    for progress, expected in ((True, f"{INTERRUPTED}\n"), (False, "")):
+        with pytest.raises(KeyboardInterrupt):
+            fit("sgd", tmp_path / str(progress), progress=progress)
+        assert said.pop() == expected
+        assert capsys.readouterr().err == ""
+
+
+def test_a_ctrl_c_that_cannot_be_said_still_waits() -> None:
+    ended = []
+
+    def block() -> None:
+        with Deferred(lambda: 1 // 0):
+            with Unbroken(), Unbroken():
+                ctrl_c()
+            ended.append(0)
+
+    with pytest.raises(KeyboardInterrupt):
+        block()
+    assert ended == [0]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
