@@ -98,6 +98,15 @@ class TestTrain:
         seeds = {re.findall(r"--seed (\d+)", output)[0] for output in runs}
         assert len(seeds) == 2
 
+    def test_says_that_an_older_model_was_replaced(self, pets: Path) -> None:
+        words = ("train", pets, "--epochs", "1", "--image-size", "16")
+        assert "replaced" not in succeed(*words).stdout
+        assert re.search(
+            r"^model.npz: epoch 1 of 1, .*; an older model there was replaced$",
+            succeed(*words).stdout,
+            re.MULTILINE,
+        )
+
     def test_uses_the_folders_own_split(self, tmp_path: Path) -> None:
         write_images(tmp_path / "both" / "train", 8, seed=4)
         write_images(tmp_path / "both" / "val", 3, seed=5)
@@ -274,8 +283,10 @@ class TestTrain:
     def test_patience_ends_the_run(self, pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         words = ("--image-size", "16", "--learning-rate", "1e-12", "--seed", "1", "--no-augment")
         result = succeed("train", pets, "--recipe", "classic", "--patience", "2", *words)
-        assert "stopped after epoch 3" in result.stdout
+        assert "stopped after epoch 3: none of the last 2 was better\n" in result.stdout
         run = Run("runs/pets-classic-1")
         assert run.history().epochs == 3
         assert run.finished
         assert "finished" in succeed("train", "--resume", run.folder).stdout
+        result = succeed("train", pets, "--recipe", "classic", "--patience", "1", *words)
+        assert "stopped after epoch 2: the last was no better\n" in result.stdout

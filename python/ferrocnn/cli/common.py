@@ -32,10 +32,23 @@ class Failure(click.ClickException):
 
 
 class Interrupted(Failure):
-    """Ctrl-C: one line on stderr, and the exit code that shells give to SIGINT."""
+    """Ctrl-C: one line on stderr, and the exit code that shells give to SIGINT.
+
+    command: what goes on from there, on a line of its own.
+    """
 
     exit_code = 130
     prefix = "ferrocnn: "
+
+    def __init__(self, message: str, command: str | None = None) -> None:
+        super().__init__(message)
+        self.command = command
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the message, and the command where there is one."""
+        super().show(file)
+        if self.command is not None:
+            click.echo(f"What to type next:\n  {self.command}", file=file or sys.stderr)
 
 
 class Commands(click.Group):

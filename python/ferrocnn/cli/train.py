@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from ferrocnn.cli.common import FiniteRange, check_writable, command_line, plural
-from ferrocnn.cli.fit import copy_best, describe_kept, fit
+from ferrocnn.cli.fit import describe_kept, fit, keep
 from ferrocnn.cli.jobs import Job, adapt, rebuild
 from ferrocnn.cli.options import GroupedCommand, GroupedOption
 from ferrocnn.recipes import RECIPES
@@ -302,8 +302,9 @@ def _say_finished(run: "Run", out: Path) -> None:
     # Killed just before that: what lies there is of another time.
     if not out.exists() or out.stat().st_mtime_ns < run.best.stat().st_mtime_ns:
         check_writable(out)
-        copy_best(run, out)
-    click.echo(describe_kept(run.best, run.settings()["train"]["epochs"]))
+        click.echo(keep(run, out))
+    else:
+        click.echo(describe_kept(run.best, run.settings()["train"]["epochs"]))
 
 
 def _say_next(out: Path, pair: Path | None, validation: "ImageDataset") -> None:
