@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -406,10 +407,24 @@ def test_damaged_state_is_named_and_changes_nothing(tmp_path: Path) -> None:
     for _ in range(2):
         model = make_model("sgd", seed=7)
         before = weights(model)
-        with pytest.raises(ValueError, match=r"state\.npz: expected the state of a run"):
+        with pytest.raises(ValueError, match=r"state\.npz: expected the state of a run.*new run"):
             fit("sgd", tmp_path / "run", model)
         assert weights(model) == before
         path.write_bytes(b"PK\x03\x04 and nonsense")
+
+
+def test_without_a_state_the_best_model_is_named(tmp_path: Path) -> None:
+    fit("sgd", tmp_path / "run")
+    best, state = tmp_path / "run" / "best.npz", tmp_path / "run" / "state.npz"
+    state.write_bytes(b"PK\x03\x04 and nonsense")
+    for error in (ValueError, FileNotFoundError):
+        with pytest.raises(error, match=rf"state\.npz: .*{re.escape(str(best))} can be used as it is.*new run"):
+            fit("sgd", tmp_path / "run")
+        ferrocnn.load(best)
+        state.unlink(missing_ok=True)
+    best.unlink()
+    with pytest.raises(FileNotFoundError, match=r"no such file; begin a new run"):
+        fit("sgd", tmp_path / "run")
 
 
 @pytest.mark.parametrize("key", ["average/updates", "average/average/dense2.bias", "position"])

@@ -243,15 +243,29 @@ class Run:
             np.savez(file, **arrays)
 
     def restore(self, set_state: Callable[[Mapping[str, NDArray[Any]]], object]) -> None:
-        """Give `set_state` what was saved last; ValueError where that is damaged."""
+        """Give `set_state` what was saved last.
+
+        FileNotFoundError or ValueError where that is gone or damaged.
+        """
         try:
             with open(self._state, "rb") as file, np.load(file, allow_pickle=False) as arrays:
                 state = {name: arrays[name] for name in arrays.files}
             set_state(state)
+        except FileNotFoundError:
+            raise FileNotFoundError(
+                f"{self._state}: expected the state of a run, got no such file{self._way_out()}"
+            ) from None
         except OSError:
             raise
         except Exception as error:  # on damaged bytes numpy and zipfile raise nearly anything
-            raise ValueError(f"{self._state}: expected the state of a run: {error}") from error
+            raise ValueError(
+                f"{self._state}: expected the state of a run: {error}{self._way_out()}"
+            ) from error
+
+    def _way_out(self) -> str:
+        """What to do where there is no state to go on from."""
+        kept = f"; {self.best} can be used as it is" if self.best.is_file() else ""
+        return f"{kept}; begin a new run to train on"
 
     def callbacks(self) -> "list[Callable[[CNN, History], object]]":
         """Return those that write the models and the results."""
