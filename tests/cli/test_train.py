@@ -133,9 +133,17 @@ class TestTrain:
         assert "--out" in error_line(is_folder)
         assert list(tmp_path.iterdir()) == []
 
+    def test_picture_is_checked_before_anything_is_loaded(self, tmp_path: Path) -> None:
+        for path in (tmp_path / "no" / "seen.png", tmp_path):
+            line = error_line(invoke("train", tmp_path / "absent", "--augmented-picture", path))
+            assert line.startswith("ferrocnn: error: --augmented-picture: expected a file in")
+            assert str(path) in line
+        assert list(tmp_path.iterdir()) == []
+
     def test_folder_is_missing(self, tmp_path: Path) -> None:
-        line = error_line(invoke("train", tmp_path / "absent", "--out", tmp_path / "m.npz"))
-        assert "absent" in line
+        result = invoke("train", tmp_path / "absent", "--out", tmp_path / "m.npz")
+        assert "absent" in error_line(result)
+        assert result.stdout == ""  # no seed of a run that there is not
 
     def test_wants_two_classes(self, tmp_path: Path) -> None:
         folder = write_images(tmp_path / "pets", 3, seed=6, classes=("Cat",))

@@ -240,10 +240,27 @@ class TestResume:
         result = succeed("train", "--resume", "runs/parts")
         assert "going on with runs/parts after 1 epoch\n" in result.stdout
 
+    def test_images_that_are_gone(self, tmp_path: Path, stop: Callable[..., Result]) -> None:
+        pets = write_images(tmp_path / "pets", 20, seed=1)
+        stop(6, lambda: begin(pets, "parts"))
+        pets.rename(tmp_path / "moved")
+        line = error_line(invoke("train", "--resume", "runs/parts"))
+        assert line.startswith("ferrocnn: error: --resume: expected the images of runs/parts in ")
+        assert str(pets) in line
+
     def test_what_is_no_run_of_the_command_line(self) -> None:
         line = error_line(invoke("train", "--resume", "runs/x"))
         assert line.startswith("ferrocnn: error: --resume: expected the folder of a run")
         assert "runs/x" in line
+        assert line.endswith("; runs holds none here")
+        for number in range(6):
+            folder = Path("runs", f"pets-{number}")
+            folder.mkdir(parents=True)
+            (folder / "settings.json").touch()
+            os.utime(folder / "settings.json", (number, number))
+        Path("runs/begun-never").mkdir()
+        newest = ", ".join(f"runs/pets-{number}" for number in (5, 4, 3, 2, 1))
+        assert error_line(invoke("train", "--resume", "runs/x")).endswith(f": {newest}, ...")
         X = np.zeros((4, 4, 4, 3), np.uint8)
         model = CNN((4, 4, 3), [(2, 3)], [1], seed=0)
         ferrocnn.train(model, X, [0, 1, 0, 1], epochs=1, progress=False, run="mine")

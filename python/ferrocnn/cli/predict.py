@@ -12,6 +12,7 @@ import click
 import numpy as np
 
 from ferrocnn.cli.common import (
+    SUFFIXES,
     Failure,
     check_threshold,
     echo_json,
@@ -28,11 +29,6 @@ if TYPE_CHECKING:
 
 BATCH = 64  # files decoded and classified together
 SHOWN_CLASSES = 3
-
-# What a folder is searched for. A file that is named outright is judged by decoding it.
-SUFFIXES = frozenset(
-    (".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-)
 
 
 @dataclass(frozen=True)

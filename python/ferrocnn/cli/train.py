@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ferrocnn.runs import Run
 
 RUNS = Path("runs")
+_SHOWN_RUNS = 5
 
 _RECIPES = "\n".join(
     f"  {name:<8} {recipe.summary}, {recipe.epochs} epochs" for name, recipe in RECIPES.items()
@@ -121,7 +122,7 @@ _RUN, _DATA, _TRAINING = "Run", "Images", "Training (default: the recipe's)"
     "--augmented-picture",
     metavar="PATH",
     type=click.Path(path_type=Path),
-    help="Write a PNG of sixteen augmented images before training.",
+    help="Write a PNG of sixteen augmented images, each row after its original, before training.",
 )
 @_option(
     _DATA,
@@ -194,10 +195,11 @@ def _begin(folder: Path, cache: bool, options: dict[str, Any]) -> None:
     picture = options["augmented_picture"]
     if picture is not None and recipe.augment is None:
         raise click.UsageError("--augmented-picture shows nothing without augmentation.")
-    seed = options["seed"]
-    if seed is None:
-        seed = secrets.randbelow(2**31)
-        click.echo(f"seed {seed} was drawn; --seed {seed} repeats this run")
+    if picture is not None and (picture.is_dir() or not picture.parent.is_dir()):
+        raise ValueError(
+            f"--augmented-picture: expected a file in an existing folder, got {picture}"
+        )
+    seed = secrets.randbelow(2**31) if options["seed"] is None else options["seed"]
     job = Job(
         folder=os.path.abspath(folder),
         out=os.path.abspath(out),
@@ -210,6 +212,8 @@ def _begin(folder: Path, cache: bool, options: dict[str, Any]) -> None:
         patience=options["patience"],
     )
     training, validation, pair = job.load(folder, cache)
+    if options["seed"] is None:
+        click.echo(f"seed {seed} was drawn; --seed {seed} repeats this run")
     model = recipe.model(len(training.class_names), seed=seed)
     if picture is not None and recipe.augment is not None:
         recipe.augment.picture(training.images, picture, seed, model.input_shape[:2])
@@ -240,6 +244,8 @@ def _go_on(folder: Path, cache: bool) -> None:
             click.echo(f"going on with {self.folder} after {ended}")
 
     run = Resumed(folder)
+    if not run.exists:
+        raise ValueError(f"resume: expected the folder of a run, got {folder}{_list_runs()}")
     settings = run.settings()
     try:
         job = Job(**settings["command"])
@@ -259,10 +265,23 @@ def _go_on(folder: Path, cache: bool) -> None:
             "the rest of it may come out slightly different",
             err=True,
         )
+    if not Path(job.folder).is_dir():
+        raise ValueError(
+            f"resume: expected the images of {folder} in {job.folder}, where they were when it "
+            "began, got no such folder; bring them back, or begin a new run"
+        )
     training, validation, pair = job.load(Path(job.folder), cache)
     model, arguments = rebuild(settings)
     fit(job, run, out, model, arguments, training, validation)
     _say_next(out, Path(job.folder) if pair else None, validation)
+
+
+def _list_runs() -> str:
+    """The newest runs that are there to be resumed."""
+    settings = sorted(RUNS.glob("*/settings.json"), key=os.path.getmtime, reverse=True)
+    shown = ", ".join(str(path.parent) for path in settings[:_SHOWN_RUNS])
+    more = ", ..." if len(settings) > _SHOWN_RUNS else ""
+    return f"; the newest runs here: {shown}{more}" if shown else f"; {RUNS} holds none here"
 
 
 def _refuse_others(ctx: click.Context) -> None:
