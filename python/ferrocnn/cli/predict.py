@@ -73,8 +73,8 @@ def predict_command(
     A model of more than two classes gives the three most probable names; --json has all.
 
     A folder stands for the image files in it and in the folders below it (.jpg, .png, .webp
-    and so on; hidden ones are left out). A file that cannot be read is reported and the
-    others are still done; the exit code is then 1.
+    and so on; hidden ones are left out, and links to folders but for those directly in it). A
+    file that cannot be read is reported and the others are still done; the exit code is then 1.
 
     \b
     Examples:
@@ -148,14 +148,20 @@ def _named(
 def expand(path: Path) -> Iterator[Path | Answer]:
     """`path` itself, or for a folder the image files in and below it, in order of their names.
 
+    Links to folders are followed where training follows them: directly in `path`.
     A folder without any gives one failed `Answer`.
     """
     if not path.is_dir():
         yield path
         return
     empty = True
-    for folder, subfolders, names in os.walk(path):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+    for folder, subfolders, names in os.walk(path, followlinks=True):
+        below = Path(folder) != path  # links there could lead round for ever
+        subfolders[:] = sorted(
+            name
+            for name in subfolders
+            if not name.startswith(".") and not (below and Path(folder, name).is_symlink())
+        )
         for name in sorted(names):
             if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."):
                 empty = False
