@@ -7,6 +7,7 @@ import json
 import os
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from ferrocnn.batches import Data
 from ferrocnn.callbacks import CsvLog, SaveBest, SaveLast
 from ferrocnn.files import is_leftover, replacing
 from ferrocnn.history import History
+from ferrocnn.locks import holder, locked
 
 if TYPE_CHECKING:
     from ferrocnn.images import ImageDataset
@@ -46,7 +48,8 @@ class Run:
     `settings.json` (how it is trained, and on what), `images.csv` (the files of an ImageDataset,
     with label, part and the CRC-32 of the pixels), `results.csv` (a row an epoch), `best.npz` and
     `last.npz` (model files) and `state.npz` (weights, moments and position of the last end of an
-    epoch, or of where Ctrl-C stopped it). Each file is replaced whole.
+    epoch, or of where Ctrl-C stopped it). Each file is replaced whole. `lock` is there while a
+    process trains, and holds its id.
 
     folder: need not exist. command: what else the settings keep, as JSON can hold it.
     """
@@ -61,8 +64,8 @@ class Run:
         self.last = self.folder / "last.npz"
         self.results = self.folder / "results.csv"
         self._command = command
-        self._settings, self._state, self._images = (
-            self.folder / name for name in ("settings.json", "state.npz", "images.csv")
+        self._settings, self._state, self._images, self._lock = (
+            self.folder / name for name in ("settings.json", "state.npz", "images.csv", "lock")
         )
 
     def __repr__(self) -> str:
@@ -122,6 +125,21 @@ class Run:
         epochs: int = self.settings()["train"]["epochs"]
         position = self._position()
         return bool(position["stopped"]) or len(position["history"]["loss"]) == epochs
+
+    def check_idle(self) -> None:
+        """Raise ValueError where another process trains this run."""
+        process = holder(self._lock)
+        if process is not None:
+            raise ValueError(
+                f"run: expected a run that no process trains, got {self.folder}, which is being "
+                f"trained by process {process}; wait for it, or remove {self._lock} if that is no "
+                "training"
+            )
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Return a block in which no other process trains this run. Raises as `check_idle`."""
+        self.check_idle()
+        return locked(self._lock)
 
     def begin(
         self,

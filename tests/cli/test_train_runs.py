@@ -240,6 +240,13 @@ class TestResume:
         result = succeed("train", "--resume", "runs/parts")
         assert "going on with runs/parts after 1 epoch\n" in result.stdout
 
+    def test_a_run_that_is_being_trained(self, pets: Path, stop: Callable[..., Result]) -> None:
+        stop(6, lambda: begin(pets, "parts"))
+        Path("runs/parts/lock").write_text(str(os.getppid()))
+        result = invoke("train", "--resume", "runs/parts")
+        assert f"runs/parts, which is being trained by process {os.getppid()}" in error_line(result)
+        assert result.stdout == ""  # before the images are read
+
     def test_images_that_are_gone(self, tmp_path: Path, stop: Callable[..., Result]) -> None:
         pets = write_images(tmp_path / "pets", 20, seed=1)
         stop(6, lambda: begin(pets, "parts"))

@@ -258,6 +258,7 @@ def _go_on(folder: Path, cache: bool) -> None:
     if run.finished:
         _say_finished(run, out)
         return
+    run.check_idle()
     check_writable(out)
     if settings["version"] != ferrocnn.__version__:
         click.echo(
