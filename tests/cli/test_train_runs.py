@@ -155,9 +155,19 @@ class TestResume:
         result = succeed("train", "--resume", "runs/whole")
         assert "runs/whole is finished" in result.stdout
         assert outcome("whole") == before  # the model is there again
+        for _ in range(2):
+            assert f"{Path('whole.npz').absolute()}: epoch" in result.stdout
+            assert "replaced" not in result.stdout
+            commands = result.stdout.partition("What to type next:\n")[2].splitlines()
+            words = [shlex.split(line)[1:] for line in commands]
+            assert [command[0] for command in words] == ["predict", "evaluate", "info"]
+            assert {command[1] for command in words} == {str(Path("whole.npz").absolute())}
+            result = succeed("train", "--resume", "runs/whole")
 
         Path("whole.npz").write_bytes(b"of another run")
-        succeed("train", "--resume", "runs/whole")
+        result = succeed("train", "--resume", "runs/whole")
+        assert f"{Path('whole.npz').absolute()} has changed since" in result.stdout
+        assert shlex.split(result.stdout.splitlines()[-1])[1:] == ["info", "runs/whole/best.npz"]
         assert Path("whole.npz").read_bytes() == b"of another run"
 
     def test_a_finished_run_replaces_an_older_model(self, pets: Path) -> None:

@@ -1,6 +1,7 @@
 """`ferrocnn train`: a folder of photographs in, a model file and the folder of the run out."""
 
 import contextlib
+import filecmp
 import os
 import secrets
 from collections.abc import Callable, Mapping
@@ -323,13 +324,18 @@ def _say_finished(run: "Run", out: Path) -> None:
     if not out.exists() or out.stat().st_mtime_ns < run.best.stat().st_mtime_ns:
         check_writable(out)
         click.echo(keep(run, out))
+    elif filecmp.cmp(run.best, out, shallow=False):
+        click.echo(describe_kept(out, run.settings()["train"]["epochs"]))
     else:
         click.echo(describe_kept(run.best, run.settings()["train"]["epochs"]))
+        click.echo(f"{out} has changed since, and is left as it is")
+        out = run.best
+    _say_next(out, None)
 
 
-def _say_next(out: Path, pair: Path | None, validation: "ImageDataset") -> None:
+def _say_next(out: Path, pair: Path | None, validation: "ImageDataset | None" = None) -> None:
     """pair: the folder, where it came with a val part of its own."""
     click.echo("What to type next:")
-    click.echo("  " + command_line("predict", out, validation.paths[0]))
+    click.echo("  " + command_line("predict", out, validation.paths[0] if validation else "PHOTO"))
     click.echo("  " + command_line("evaluate", out, pair or "OTHER_FOLDER"))
     click.echo("  " + command_line("info", out))
