@@ -158,7 +158,9 @@ def test_bad_class_names(tmp_path, names, error):
 def test_folders_that_cannot_be_read(tmp_path):
     refused(tmp_path / "absent", "folder: expected", "absent", error=FileNotFoundError)
     refused(tmp_path, "folder: expected a folder of images for each class", "got 0 files")
-    fill(tmp_path, ["a.png", "b.png"])
+    fill(tmp_path, ["a.png"])
+    refused(tmp_path, "folder: expected", "got 1 file and no such folder", "CLASS_NAME")
+    fill(tmp_path, ["b.png"])
     refused(tmp_path, "folder: expected", "got 2 files and no such folder", "CLASS_NAME")
     refused(tmp_path / "a.png", "folder: expected", "a.png", error=NotADirectoryError)
     class_folders(tmp_path, Cat=1)

@@ -3,9 +3,6 @@
 import csv
 import json
 import math
-import os
-import subprocess
-import sys
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -317,37 +314,3 @@ def test_state_holds_no_pickle(tmp_path: Path) -> None:
         kinds = {name.partition("/")[0] for name in state.files}
         assert all(state[name].dtype != object for name in state.files)
     assert kinds == {"position", "model", "good", "optimizer", "average"}
-
-
-def test_one_process_at_a_time_trains_a_run(tmp_path: Path) -> None:
-    run, lock, held = tmp_path / "run", tmp_path / "run" / "lock", []
-    # Waits for the end of its input, as the other training that goes on meanwhile.
-    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-
-    def stop(model: ferrocnn.CNN, history: ferrocnn.History) -> None:
-        held.append(lock.read_text())
-        raise KeyboardInterrupt
-
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            fit("sgd", run, callbacks=[stop])
-        assert held == [f"{os.getpid()}\n"]
-        assert not lock.exists()
-
-        lock.write_text(f"{other.pid}\n")
-        before = {path: path.read_bytes() for path in run.iterdir()}
-        model = make_model("sgd", seed=7)
-        own = weights(model)
-        with pytest.raises(ValueError, match=rf"^run: .*is being trained by process {other.pid};"):
-            fit("sgd", run, model)
-        assert weights(model) == own
-        assert {path: path.read_bytes() for path in run.iterdir()} == before
-    finally:
-        other.communicate(b"\n")
-    for left in (f"{other.pid}\n", "", f"{os.getpid()}\n", "-1", "9" * 30):
-        lock.write_text(left)  # of a process that was killed
-        with pytest.raises(KeyboardInterrupt):
-            fit("sgd", run, callbacks=[stop])
-        assert held.pop() == f"{os.getpid()}\n"
-        assert not lock.exists()
-    fit("sgd", run)

@@ -96,9 +96,10 @@ def _class_folders(folder: Path, skipped: list[SkippedFile]) -> list[Path]:
         else:
             skipped.append(SkippedFile(entry, reason))
     if not folders:
+        files = "1 file" if len(entries) == 1 else f"{len(entries)} files"
         raise ValueError(
-            f"folder: expected a folder of images for each class in {folder}, got {len(entries)} "
-            f"files and no such folder; move each image into {folder / 'CLASS_NAME'}"
+            f"folder: expected a folder of images for each class in {folder}, got {files} and "
+            f"no such folder; move each image into {folder / 'CLASS_NAME'}"
         )
     return folders
 
