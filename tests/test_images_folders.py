@@ -158,7 +158,9 @@ def test_bad_class_names(tmp_path, names, error):
 def test_folders_that_cannot_be_read(tmp_path):
     refused(tmp_path / "absent", "folder: expected", "absent", error=FileNotFoundError)
     refused(tmp_path, "folder: expected a folder of images for each class", "got 0 files")
-    fill(tmp_path, ["a.png", "b.png"])
+    fill(tmp_path, ["a.png"])
+    refused(tmp_path, "folder: expected", "got 1 file and no such folder", "CLASS_NAME")
+    fill(tmp_path, ["b.png"])
     refused(tmp_path, "folder: expected", "got 2 files and no such folder", "CLASS_NAME")
     refused(tmp_path / "a.png", "folder: expected", "a.png", error=NotADirectoryError)
     class_folders(tmp_path, Cat=1)
@@ -173,6 +175,29 @@ def test_folders_that_cannot_be_read(tmp_path):
 def test_one_folder_too_high(tmp_path):
     class_folders(tmp_path / "PetImages", Cat=1, Dog=1)
     refused(tmp_path, "got only 'PetImages'; did you mean", str(tmp_path / "PetImages"))
+
+
+def test_one_folder_too_high_above_two_data_sets(tmp_path):
+    sets = tmp_path / "PetImages", tmp_path / "Other"
+    for folder in sets:
+        class_folders(folder, Cat=2, Dog=2)
+    expected = f"did you mean {sets[1]} or {sets[0]}?"
+    refused(tmp_path, "folder: expected images in the class folders", expected, "move")
+    (sets[0] / ".DS_Store").touch()  # no image
+    refused(tmp_path, expected)
+    dataset = load(tmp_path, class_names=["PetImages", "Other"])
+    assert counts_of(dataset) == [4, 4]
+    for name in ("PetImages/Cat/0.png", "Other/Dog/1.png"):  # one is enough, as the message says
+        stays, moved = tmp_path / name, tmp_path / name.split("/")[0] / "moved.png"
+        stays.rename(moved)
+        assert counts_of(load(tmp_path)) == [4, 4]
+        moved.rename(stays)
+    for folder in ("Other/Cat", "PetImages/Dog"):  # a single folder of images is no data set
+        for index in range(2):
+            (tmp_path / folder / f"{index}.png").rename(tmp_path / f"{index}.png")
+        assert len(load(tmp_path)) == 6
+        for index in range(2):
+            (tmp_path / f"{index}.png").rename(tmp_path / folder / f"{index}.png")
 
 
 @pytest.mark.parametrize("size", [64, (64,), (0, 64), (64, -1), "64", None])

@@ -9,6 +9,7 @@ import pytest
 import ferrocnn
 from ferrocnn.history import History
 from ferrocnn.progress import (
+    INTERRUPTED,
     BarReporter,
     LineReporter,
     Pace,
@@ -137,6 +138,16 @@ def test_forecast_stands_above_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "epoch 1/2  50%" in drawn.partition("expected")[2]
     kept = [line.rpartition("\r")[2] for line in drawn.split("\n")]
     assert [line for line in kept if line.strip()] == [forecast_line(30.0, 2, 10**8)]
+
+
+def test_what_ctrl_c_waits_for_stands_above_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    reporter = BarReporter(epochs=2, images=100)
+    reporter.interrupted()
+    reporter.close()
+    kept = [line.rpartition("\r")[2] for line in screen.getvalue().split("\n")]
+    assert [line for line in kept if line.strip()] == [INTERRUPTED]
 
 
 def test_bar_of_a_run_that_is_resumed_starts_there(monkeypatch: pytest.MonkeyPatch) -> None:

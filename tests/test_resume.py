@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,8 @@ import ferrocnn
 from ferrocnn import CNN, Augment, History, Run, StopTraining
 from ferrocnn.averaging import AveragedWeights
 from ferrocnn.callbacks import CsvLog, SaveBest, SaveLast
-from ferrocnn.interrupts import Deferred
+from ferrocnn.interrupts import Deferred, Unbroken
+from ferrocnn.progress import INTERRUPTED
 from run_cases import BATCHES, CASES, EPOCHS, data, fit, make_model, outcome, weights
 
 Whole = Callable[[str], tuple[dict[str, Any], dict[str, bytes]]]
@@ -203,6 +205,40 @@ def test_a_signal_that_waits_at_the_end_of_the_block_is_passed_on() -> None:
         ctrl_c()
 
 
+def test_the_first_ctrl_c_is_said_at_once_and_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    step = CNN.train_step
+
+    def train_step(*arguments: Any, **options: Any) -> Any:
+        ctrl_c()
+        said.append(capsys.readouterr().err)  # amid the step, which ends nevertheless
+        ctrl_c()
+        return step(*arguments, **options)
+
+    monkeypatch.setattr(CNN, "train_step", train_step)
+    for progress, expected in ((True, f"{INTERRUPTED}\n"), (False, "")):
+        with pytest.raises(KeyboardInterrupt):
+            fit("sgd", tmp_path / str(progress), progress=progress)
+        assert said.pop() == expected
+        assert capsys.readouterr().err == ""
+
+
+def test_a_ctrl_c_that_cannot_be_said_still_waits() -> None:
+    ended = []
+
+    def block() -> None:
+        with Deferred(lambda: 1 // 0):
+            with Unbroken(), Unbroken():
+                ctrl_c()
+            ended.append(0)
+
+    with pytest.raises(KeyboardInterrupt):
+        block()
+    assert ended == [0]
+
+
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
 @pytest.mark.parametrize(
     "place",
@@ -371,10 +407,24 @@ def test_damaged_state_is_named_and_changes_nothing(tmp_path: Path) -> None:
     for _ in range(2):
         model = make_model("sgd", seed=7)
         before = weights(model)
-        with pytest.raises(ValueError, match=r"state\.npz: expected the state of a run"):
+        with pytest.raises(ValueError, match=r"state\.npz: expected the state of a run.*new run"):
             fit("sgd", tmp_path / "run", model)
         assert weights(model) == before
         path.write_bytes(b"PK\x03\x04 and nonsense")
+
+
+def test_without_a_state_the_best_model_is_named(tmp_path: Path) -> None:
+    fit("sgd", tmp_path / "run")
+    best, state = tmp_path / "run" / "best.npz", tmp_path / "run" / "state.npz"
+    state.write_bytes(b"PK\x03\x04 and nonsense")
+    for error in (ValueError, FileNotFoundError):
+        with pytest.raises(error, match=rf"state\.npz: .*{re.escape(str(best))} can be .*new run"):
+            fit("sgd", tmp_path / "run")
+        ferrocnn.load(best)
+        state.unlink(missing_ok=True)
+    best.unlink()
+    with pytest.raises(FileNotFoundError, match=r"no such file; begin a new run"):
+        fit("sgd", tmp_path / "run")
 
 
 @pytest.mark.parametrize("key", ["average/updates", "average/average/dense2.bias", "position"])

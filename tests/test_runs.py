@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,9 +76,10 @@ def test_files_of_a_data_set_are_listed_and_compared(tmp_path: Path) -> None:
     go(*parts)
     with open(tmp_path / "run" / "images.csv", newline="") as file:
         rows = list(csv.reader(file))
-    assert rows[0] == ["path", "label", "part"]
-    assert rows[1] == ["Cat/0-0.jpg", "0", "training"]
-    assert rows[-1] == ["Dog/1-19.jpg", "1", "validation"]
+    assert rows[0] == ["path", "label", "part", "crc32"]
+    assert rows[1][:3] == ["Cat/0-0.jpg", "0", "training"]
+    assert rows[-1][:3] == ["Dog/1-19.jpg", "1", "validation"]
+    assert int(rows[-1][3], 16) == zlib.crc32(parts[1].images[19].tobytes())
     assert len(rows) == 61
 
     go(dataset(tmp_path / "moved"), dataset(tmp_path / "moved", 20, seed=1))
@@ -99,9 +101,37 @@ def test_files_of_a_data_set_are_listed_and_compared(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"^resume: .*another order"):
         go(swapped, parts[1])
     edited = dataset(tmp_path / "pets")
-    edited.images[0, 0, 0, 0] += 1
+    edited.images[[0, 7], 0, 0, 0] += 1
+    with pytest.raises(
+        ValueError, match=r"^resume: .*\(2 with other content: Cat/0-0.jpg, Dog/0-7.jpg\)"
+    ):
+        go(edited, parts[1])
+
+    # Runs of earlier versions list no pixels.
+    (tmp_path / "run" / "images.csv").write_text(
+        "".join(",".join(row[:3]) + "\n" for row in rows), newline=""
+    )
+    go(*parts)
     with pytest.raises(ValueError, match=r"^resume: .*same number and size"):
         go(edited, parts[1])
+
+
+def test_parts_that_were_drawn_over_fewer_files_are_not_compared(tmp_path: Path) -> None:
+    whole = dataset(tmp_path / "pets")
+
+    def go(data: ImageDataset) -> None:
+        training, validation = data.split(0.3, seed=len(data))
+        ferrocnn.train(
+            make_model("sgd"), training, epochs=1, validation_data=validation, seed=0,
+            progress=False, run=tmp_path / "run", resume=True,
+        )  # fmt: skip
+
+    go(whole)
+    fewer = dataset(tmp_path / "pets")
+    del fewer.paths[38]
+    fewer.images, fewer.labels = np.delete(fewer.images, 38, 0), np.delete(fewer.labels, 38)
+    with pytest.raises(ValueError, match=r"got 39 \(1 gone: Cat/0-38.jpg\);"):
+        go(fewer)
 
 
 def test_never_overwrites(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 _TRAINING = {"train", "training"}
 _VALIDATION = {"val", "valid", "validation"}
 _TEST = {"test", "testing"}
+_SHOWN_FOLDERS = 3
 _SYSTEM_NAMES = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx"}
 
 
@@ -66,6 +67,8 @@ def read_layout(folder: str | os.PathLike[str], class_names: Sequence[str] | Non
             f"folder: expected at least two class folders in {parts[0][0].parent}, got only "
             f"{found[0][0]!r}{_hint(parts[0][0])}"
         )
+    elif pair is None:
+        _check_level(root, folders)
     names = known or tuple(found[0])
 
     paths: list[Path] = []
@@ -93,9 +96,10 @@ def _class_folders(folder: Path, skipped: list[SkippedFile]) -> list[Path]:
         else:
             skipped.append(SkippedFile(entry, reason))
     if not folders:
+        files = "1 file" if len(entries) == 1 else f"{len(entries)} files"
         raise ValueError(
-            f"folder: expected a folder of images for each class in {folder}, got {len(entries)} "
-            f"files and no such folder; move each image into {folder / 'CLASS_NAME'}"
+            f"folder: expected a folder of images for each class in {folder}, got {files} and "
+            f"no such folder; move each image into {folder / 'CLASS_NAME'}"
         )
     return folders
 
@@ -174,6 +178,33 @@ def _hint(lone: Path) -> str:
     """What to type where the class folders lie one level further down, as unpacking does."""
     inside = sum(1 for entry in lone.iterdir() if entry.is_dir())
     return f"; did you mean {lone}?" if inside >= 2 else "; add a folder for each other class"
+
+
+def _check_level(root: Path, folders: list[Path]) -> None:
+    """Raise ValueError where each of the class folders looks like a data set itself."""
+    if not all(len(_filled_folders(folder)) >= 2 for folder in folders):
+        return
+    shown = " or ".join(map(str, folders[:_SHOWN_FOLDERS]))
+    more = " or another there" if len(folders) > _SHOWN_FOLDERS else ""
+    names = _listed([folder.name for folder in folders])
+    raise ValueError(
+        f"folder: expected images in the class folders of {root}, got only folders of images in "
+        f"each of {names}; did you mean {shown}{more}? If these are the classes, move the images "
+        "of one of them up into its folder"
+    )
+
+
+def _filled_folders(folder: Path) -> list[str]:
+    """The folders in `folder` that hold files at any depth; none where files are beside them."""
+    base, folders, names = next(os.walk(folder), ("", [], []))
+    if any(_reason_to_skip(name) is None for name in names):
+        return []
+    below = [Path(base, name) for name in folders if _reason_to_skip(name) is None]
+    return [
+        path.name
+        for path in below
+        if not path.is_symlink() and next(_files(path, []), None) is not None
+    ]
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -122,7 +122,9 @@ def load_images(
 ) -> ImageDataset:
     """Read a folder that holds one folder of images per class.
 
-    Every file below a class folder, at any depth, belongs to that class. A file is judged by
+    Every file below a class folder, at any depth, belongs to that class. Where each class folder
+    holds no file itself but two or more folders of files, it is taken for a data set, and refused,
+    unless `class_names` are given. A file is judged by
     decoding it, not by its name; what cannot be read is skipped and listed in `skipped`, and
     nothing on disk is changed. Skipped too are hidden files and folders, Windows' ``Thumbs.db``
     and ``desktop.ini``, links to folders below a class folder, and files beside the class folders.

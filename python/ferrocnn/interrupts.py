@@ -1,7 +1,9 @@
 """Ctrl-C at a moment when nothing is half done."""
 
+import contextlib
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -28,16 +30,29 @@ class Unbroken:
             if self._caught is not None:
                 self._handler(*self._caught)
 
+    def say(self) -> None:
+        """Have a `Deferred` around this block say that a Ctrl-C waits."""
+        owner = getattr(self._handler, "__self__", None)
+        if isinstance(owner, Unbroken | Deferred):
+            owner.say()
+
     def _catch(self, number: int, frame: FrameType | None) -> None:
         self._caught = number, frame
+        self.say()
 
 
 class Deferred:
     """A block in which the first Ctrl-C waits for `pass_on`, or for the end; later ones do not.
 
+    say: called once, as soon as the first Ctrl-C comes.
+
     Attributes:
         at_once: whether a Ctrl-C came that did not wait.
     """
+
+    def __init__(self, say: Callable[[], object] = lambda: None) -> None:
+        self._say = say
+        self._said = False
 
     def __enter__(self) -> "Deferred":
         self.at_once = False
@@ -63,6 +78,13 @@ class Deferred:
             caught, self._caught = self._caught, None
             self._handler(*caught)
 
+    def say(self) -> None:
+        """Say, if it is the first time, that a Ctrl-C waits."""
+        if not self._said:
+            self._said = True
+            with contextlib.suppress(Exception):  # amid a line that is being written, say
+                self._say()
+
     def _catch(self, number: int, frame: FrameType | None) -> None:
         if self._seen:
             self.at_once = True
@@ -70,3 +92,4 @@ class Deferred:
         else:
             self._seen = True
             self._caught = number, frame
+            self.say()

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ferrocnn.history import History
 
+INTERRUPTED = "finishing the batch; Ctrl-C again stops at once"
+
 
 class Reporter:
     """Says nothing; the base of the two that do."""
@@ -21,6 +23,9 @@ class Reporter:
 
     def epoch(self, history: "History") -> None:
         """Take note of the epoch that was just added to `history`."""
+
+    def interrupted(self) -> None:
+        """Take note of a Ctrl-C that waits. Called by its handler, amid anything else."""
 
     def close(self) -> None:
         """Leave the screen as it should stay."""
@@ -40,6 +45,10 @@ class LineReporter(Reporter):
     def epoch(self, history: "History") -> None:
         """Print the newest epoch."""
         print(epoch_line(history, self.epochs, self.images), file=sys.stderr, flush=True)
+
+    def interrupted(self) -> None:
+        """Print what is waited for."""
+        print(INTERRUPTED, file=sys.stderr, flush=True)
 
 
 class BarReporter(Reporter):
@@ -75,6 +84,10 @@ class BarReporter(Reporter):
         self.bar.write(epoch_line(history, self.epochs, self.images), file=sys.stderr)
         if history.epochs < self.epochs:
             self.bar.set_description_str(f"epoch {history.epochs + 1}/{self.epochs}")
+
+    def interrupted(self) -> None:
+        """Print above the bar what is waited for."""
+        self.bar.write(INTERRUPTED, file=sys.stderr)
 
     def close(self) -> None:
         """Clear the bar; the lines of the epochs stay."""

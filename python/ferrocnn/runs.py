@@ -5,7 +5,9 @@ import hashlib
 import io
 import json
 import os
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ from ferrocnn.batches import Data
 from ferrocnn.callbacks import CsvLog, SaveBest, SaveLast
 from ferrocnn.files import is_leftover, replacing
 from ferrocnn.history import History
+from ferrocnn.locks import holder, locked
 
 if TYPE_CHECKING:
     from ferrocnn.images import ImageDataset
@@ -34,6 +37,7 @@ _READ = {
     "data": (),
     "command": (),
 }
+_COLUMNS = ("path", "label", "part", "crc32")  # of the list of images
 _NAMED = 3  # of the images that differ
 
 
@@ -41,10 +45,11 @@ class Run:
     """The folder of a training run.
 
     `ferrocnn.train(..., run=folder)` makes it and `ferrocnn train` makes one a run. It holds
-    `settings.json` (how it is trained, and on what), `images.csv` (the files, with label and part,
-    of an ImageDataset), `results.csv` (a row an epoch), `best.npz` and `last.npz` (model files) and
-    `state.npz` (weights, moments and position of the last end of an epoch, or of where Ctrl-C
-    stopped it). Each file is replaced whole.
+    `settings.json` (how it is trained, and on what), `images.csv` (the files of an ImageDataset,
+    with label, part and the CRC-32 of the pixels), `results.csv` (a row an epoch), `best.npz` and
+    `last.npz` (model files) and `state.npz` (weights, moments and position of the last end of an
+    epoch, or of where Ctrl-C stopped it). Each file is replaced whole. `lock` is there while a
+    process trains, and holds its id.
 
     folder: need not exist. command: what else the settings keep, as JSON can hold it.
     """
@@ -59,8 +64,8 @@ class Run:
         self.last = self.folder / "last.npz"
         self.results = self.folder / "results.csv"
         self._command = command
-        self._settings, self._state, self._images = (
-            self.folder / name for name in ("settings.json", "state.npz", "images.csv")
+        self._settings, self._state, self._images, self._lock = (
+            self.folder / name for name in ("settings.json", "state.npz", "images.csv", "lock")
         )
 
     def __repr__(self) -> str:
@@ -121,10 +126,25 @@ class Run:
         position = self._position()
         return bool(position["stopped"]) or len(position["history"]["loss"]) == epochs
 
+    def check_idle(self) -> None:
+        """Raise ValueError where another process trains this run."""
+        process = holder(self._lock)
+        if process is not None:
+            raise ValueError(
+                f"run: expected a run that no process trains, got {self.folder}, which is being "
+                f"trained by process {process}; wait for it, or remove {self._lock} if that is no "
+                "training"
+            )
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Return a block in which no other process trains this run. Raises as `check_idle`."""
+        self.check_idle()
+        return locked(self._lock)
+
     def begin(
         self,
         settings: Mapping[str, Any],
-        images: Sequence[tuple[str, str, str]] | None,
+        images: Sequence[tuple[str, ...]] | None,
         state: Mapping[str, NDArray[Any]],
     ) -> None:
         """Make the folder.
@@ -143,7 +163,7 @@ class Run:
         _check_json({"command": record["command"], **settings["train"]})
         self.folder.mkdir(parents=True, exist_ok=True)
         if images is not None:
-            _write(self._images, _csv_text([("path", "label", "part"), *images]))
+            _write(self._images, _csv_text([_COLUMNS, *images]))
         else:
             self._images.unlink(missing_ok=True)  # of another attempt
         self.save(state)
@@ -168,15 +188,13 @@ class Run:
         ):
             raise ValueError(f"run: expected a new or empty folder, got {self.folder}")
 
-    def check(
-        self, settings: Mapping[str, Any], images: Sequence[tuple[str, str, str]] | None
-    ) -> None:
+    def check(self, settings: Mapping[str, Any], images: Sequence[tuple[str, ...]] | None) -> None:
         """Raise ValueError, naming what differs, unless the run was begun with just these."""
         own = self.settings()
         _check_json(settings["train"])
         if images is not None and self._images.is_file():
             with open(self._images, encoding="utf-8", errors="surrogateescape", newline="") as file:
-                known = [(path, label, part) for path, label, part in list(csv.reader(file))[1:]]
+                known = [tuple(row) for row in list(csv.reader(file))[1:]]
             self._check_images(known, list(images))
         given = json.loads(json.dumps(settings))
         differences = [
@@ -210,17 +228,21 @@ class Run:
                 "them back, or begin a new run"
             )
 
-    def _check_images(
-        self, known: list[tuple[str, str, str]], found: list[tuple[str, str, str]]
-    ) -> None:
+    def _check_images(self, known: list[tuple[str, ...]], found: list[tuple[str, ...]]) -> None:
+        width = len(known[0]) if known else len(_COLUMNS)  # earlier versions list no pixels
+        found = [row[:width] for row in found]
         if found == known:
             return
         before, now = ({path: rest for path, *rest in rows} for rows in (known, found))
         changes = [
             ("new", [path for path in now if path not in before]),
             ("gone", [path for path in before if path not in now]),
-            ("of another class or part", [p for p in now if now[p] != before.get(p, now[p])]),
         ]
+        if before.keys() == now.keys():  # over other files the parts are drawn anew
+            changes = [
+                ("of another class or part", [p for p in now if now[p][:2] != before[p][:2]]),
+                ("with other content", [p for p in now if now[p][2:] != before[p][2:]]),
+            ]
         said = "; ".join(
             f"{len(paths):,} {what}: {', '.join(paths[:_NAMED])}"
             + (", ..." if len(paths) > _NAMED else "")
@@ -239,15 +261,29 @@ class Run:
             np.savez(file, **arrays)
 
     def restore(self, set_state: Callable[[Mapping[str, NDArray[Any]]], object]) -> None:
-        """Give `set_state` what was saved last; ValueError where that is damaged."""
+        """Give `set_state` what was saved last.
+
+        FileNotFoundError or ValueError where that is gone or damaged.
+        """
         try:
             with open(self._state, "rb") as file, np.load(file, allow_pickle=False) as arrays:
                 state = {name: arrays[name] for name in arrays.files}
             set_state(state)
+        except FileNotFoundError:
+            raise FileNotFoundError(
+                f"{self._state}: expected the state of a run, got no such file{self._way_out()}"
+            ) from None
         except OSError:
             raise
         except Exception as error:  # on damaged bytes numpy and zipfile raise nearly anything
-            raise ValueError(f"{self._state}: expected the state of a run: {error}") from error
+            raise ValueError(
+                f"{self._state}: expected the state of a run: {error}{self._way_out()}"
+            ) from error
+
+    def _way_out(self) -> str:
+        """What to do where there is no state to go on from."""
+        kept = f"; {self.best} can be used as it is" if self.best.is_file() else ""
+        return f"{kept}; begin a new run to train on"
 
     def callbacks(self) -> "list[Callable[[CNN, History], object]]":
         """Return those that write the models and the results."""
@@ -278,16 +314,24 @@ def describe_data(training: Data, validation: Data | None) -> dict[str, Any]:
 
 def list_images(
     training: "ImageDataset", validation: "ImageDataset | None"
-) -> list[tuple[str, str, str]]:
-    """Return path, label and part of each image; paths from the folder that holds them all."""
+) -> list[tuple[str, ...]]:
+    """Return path, label, part and CRC-32 of the pixels of each image.
+
+    Paths are from the folder that holds them all.
+    """
     parts = {"training": training} | ({} if validation is None else {"validation": validation})
     rows = [
-        (os.path.abspath(path), str(label), part)
+        (
+            os.path.abspath(path),
+            str(label),
+            part,
+            f"{zlib.crc32(np.ascontiguousarray(image).data):08x}",
+        )
         for part, data in parts.items()
-        for path, label in zip(data.paths, data.labels, strict=True)
+        for path, label, image in zip(data.paths, data.labels, data.images, strict=True)
     ]
-    root = os.path.commonpath([os.path.dirname(path) for path, _, _ in rows])
-    return [(Path(path).relative_to(root).as_posix(), label, part) for path, label, part in rows]
+    root = os.path.commonpath([os.path.dirname(path) for path, *_ in rows])
+    return [(Path(path).relative_to(root).as_posix(), *rest) for path, *rest in rows]
 
 
 def _check_json(settings: Mapping[str, Any]) -> None:

@@ -115,7 +115,7 @@ class Trainer:
         for the end of the batch or the epoch's end that is at work. A second Ctrl-C waits for
         neither, and nothing is saved then.
         """
-        with Deferred() as interrupts:
+        with Deferred(reporter.interrupted) as interrupts:
             try:
                 self._run_epochs(callbacks, reporter, save, interrupts)
             except DivergedError as error:

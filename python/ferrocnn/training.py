@@ -3,7 +3,7 @@
 import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -107,10 +107,10 @@ def train(
         run: a folder, new or empty, that keeps the run: settings, results, best and last model,
             and what resuming needs (see `Run`). Written after each epoch, before the callbacks.
         resume: whether to go on with the run that the folder holds; where it holds none yet, one
-            begins. Data and settings must be those that it was begun with, and the result has the
-            same bits as if it had never been stopped, by Ctrl-C or in any other way. The callbacks
-            of an epoch that was interrupted while they were called are called again. A run that is
-            finished gives its model and history.
+            begins. No other process may be training it. Data and settings must be those that it
+            was begun with, and the result has the same bits as if it had never been stopped, by
+            Ctrl-C or in any other way. The callbacks of an epoch that was interrupted while they
+            were called are called again. A run that is finished gives its model and history.
 
     Raises:
         ValueError, TypeError: an argument cannot be used, or does not agree with the run that is
@@ -187,24 +187,29 @@ def train(
             "validation_images": len(validation) if validation else 0,
         },
     )
-    if run is not None:
-        settings = {
-            "model": {**model.config(), "flip_average": model.flip_average},
-            "train": {"epochs": epochs, **arguments},
-            "data": describe_data(training, validation),
-        }
-        files = None if dataset is None else list_images(dataset, as_dataset(validation_data))
-        if begun is None:
-            run.begin(settings, files, trainer.state())
-        else:
-            begun.check(settings, files)
-            begun.restore(trainer.set_state)
-            model.seed = begun.settings()["model"]["seed"]  # of the weights that it has now
-        callbacks = [*run.callbacks(), *callbacks]
-    if dataset is not None:
-        model.class_names = dataset.class_names
-        model.preprocessing = replace(dataset.preprocessing, image_size=model.input_shape[:2])
-    with closing(open_reporter(progress, epochs, len(training), trainer.images_done)) as reporter:
+    with ExitStack() as stack:
+        if run is not None:
+            settings = {
+                "model": {**model.config(), "flip_average": model.flip_average},
+                "train": {"epochs": epochs, **arguments},
+                "data": describe_data(training, validation),
+            }
+            files = None if dataset is None else list_images(dataset, as_dataset(validation_data))
+            if begun is None:
+                run.begin(settings, files, trainer.state())
+                stack.enter_context(run.locked())
+            else:
+                if not begun.finished:
+                    stack.enter_context(begun.locked())
+                begun.check(settings, files)
+                begun.restore(trainer.set_state)
+                model.seed = begun.settings()["model"]["seed"]  # of the weights that it has now
+            callbacks = [*run.callbacks(), *callbacks]
+        if dataset is not None:
+            model.class_names = dataset.class_names
+            model.preprocessing = replace(dataset.preprocessing, image_size=model.input_shape[:2])
+        reporter = open_reporter(progress, epochs, len(training), trainer.images_done)
+        stack.callback(reporter.close)
         return trainer.run(callbacks, reporter, None if run is None else run.save)
 
 

@@ -95,6 +95,24 @@ class TestPredict:
         names = [Path(line.split(": ")[0]).relative_to(tmp_path).as_posix() for line in lines]
         assert names == ["a.jpg", "b/a.png", "b/deep/z.PNG"]
 
+    def test_links_to_folders_are_followed_as_training_does(
+        self, model: Path, unseen: Path, tmp_path: Path
+    ) -> None:
+        image = (unseen / "Cat" / "001.png").read_bytes()
+        elsewhere, folder = tmp_path / "elsewhere", tmp_path / "folder"
+        for path in (elsewhere / "deep", folder):
+            path.mkdir(parents=True)
+            (path / "a.png").write_bytes(image)
+        try:
+            (folder / "linked").symlink_to(elsewhere)
+        except OSError:
+            pytest.skip("this system makes no links")
+        (folder / "round").symlink_to(folder)
+        (folder / ".hidden").symlink_to(elsewhere)
+        lines = succeed("predict", model, folder).stdout.splitlines()
+        names = [Path(line.split(": ")[0]).relative_to(folder).as_posix() for line in lines]
+        assert names == ["a.png", "linked/deep/a.png", "round/a.png"]
+
     def test_empty_folder_is_a_failure(self, model: Path, tmp_path: Path) -> None:
         result = invoke("predict", model, tmp_path)
         assert f"{tmp_path}: a folder with no image files" in result.stderr

@@ -122,6 +122,19 @@ class TestModelFile:
         path.write_bytes(b"PK\x03\x04 and then nonsense")
         assert str(path) in error_line(invoke(words[0], path, *words[1:]))
 
+    @pytest.mark.parametrize("words", [["info"], ["predict", "x.png"], ["evaluate", "x"]])
+    def test_that_is_something_else(
+        self, words: list[str], pets: Path, model: Path, tmp_path: Path
+    ) -> None:
+        line = error_line(invoke(words[0], tmp_path, *words[1:]))
+        assert line == f"ferrocnn: error: MODEL: expected a model file, got the folder {tmp_path}"
+        run = pets.parent / "runs" / "first"
+        line = error_line(invoke(words[0], run, *words[1:]))
+        assert line.endswith(f"got the folder {run}; did you mean {run / 'best.npz'}?")
+        picture = pets / "Cat" / "000.png"
+        line = error_line(invoke(words[0], picture, *words[1:]))
+        assert line.endswith(f"got the picture {picture}; the model comes first")
+
     @pytest.mark.parametrize("words", [["predict", "x.png"], ["evaluate", "x"]])
     def test_that_was_trained_on_bare_arrays(self, words: list[str], tmp_path: Path) -> None:
         path = tmp_path / "bare.npz"

@@ -98,6 +98,15 @@ class TestTrain:
         seeds = {re.findall(r"--seed (\d+)", output)[0] for output in runs}
         assert len(seeds) == 2
 
+    def test_says_that_an_older_model_was_replaced(self, pets: Path) -> None:
+        words = ("train", pets, "--epochs", "1", "--image-size", "16")
+        assert "replaced" not in succeed(*words).stdout
+        assert re.search(
+            r"^model.npz: epoch 1 of 1, .*; an older model there was replaced$",
+            succeed(*words).stdout,
+            re.MULTILINE,
+        )
+
     def test_uses_the_folders_own_split(self, tmp_path: Path) -> None:
         write_images(tmp_path / "both" / "train", 8, seed=4)
         write_images(tmp_path / "both" / "val", 3, seed=5)
@@ -124,9 +133,17 @@ class TestTrain:
         assert "--out" in error_line(is_folder)
         assert list(tmp_path.iterdir()) == []
 
+    def test_picture_is_checked_before_anything_is_loaded(self, tmp_path: Path) -> None:
+        for path in (tmp_path / "no" / "seen.png", tmp_path):
+            line = error_line(invoke("train", tmp_path / "absent", "--augmented-picture", path))
+            assert line.startswith("ferrocnn: error: --augmented-picture: expected a file in")
+            assert str(path) in line
+        assert list(tmp_path.iterdir()) == []
+
     def test_folder_is_missing(self, tmp_path: Path) -> None:
-        line = error_line(invoke("train", tmp_path / "absent", "--out", tmp_path / "m.npz"))
-        assert "absent" in line
+        result = invoke("train", tmp_path / "absent", "--out", tmp_path / "m.npz")
+        assert "absent" in error_line(result)
+        assert result.stdout == ""  # no seed of a run that there is not
 
     def test_wants_two_classes(self, tmp_path: Path) -> None:
         folder = write_images(tmp_path / "pets", 3, seed=6, classes=("Cat",))
@@ -274,8 +291,10 @@ class TestTrain:
     def test_patience_ends_the_run(self, pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         words = ("--image-size", "16", "--learning-rate", "1e-12", "--seed", "1", "--no-augment")
         result = succeed("train", pets, "--recipe", "classic", "--patience", "2", *words)
-        assert "stopped after epoch 3" in result.stdout
+        assert "stopped after epoch 3: none of the last 2 was better\n" in result.stdout
         run = Run("runs/pets-classic-1")
         assert run.history().epochs == 3
         assert run.finished
         assert "finished" in succeed("train", "--resume", run.folder).stdout
+        result = succeed("train", pets, "--recipe", "classic", "--patience", "1", *words)
+        assert "stopped after epoch 2: the last was no better\n" in result.stdout

@@ -140,9 +140,9 @@ class TestResume:
         for step in steps[1:]:
             result = stop(step, lambda: invoke("train", "--resume", "runs/parts"))
         assert not Path("parts.npz").exists()
-        last = result.stderr.splitlines()[-1]
-        assert last.startswith("ferrocnn: interrupted; ")
-        command = shlex.split(last.partition("to go on: ")[2])
+        said, _, last = result.stderr.splitlines()[-3:]
+        assert said.startswith("ferrocnn: interrupted; ")
+        command = shlex.split(last)
         assert command[-3:] == ["train", "--resume", "runs/parts"]
         resumed = succeed(*command[-3:])
         assert "parts.npz: epoch" in resumed.stdout
@@ -155,9 +155,19 @@ class TestResume:
         result = succeed("train", "--resume", "runs/whole")
         assert "runs/whole is finished" in result.stdout
         assert outcome("whole") == before  # the model is there again
+        for _ in range(2):
+            assert f"{Path('whole.npz').absolute()}: epoch" in result.stdout
+            assert "replaced" not in result.stdout
+            commands = result.stdout.partition("What to type next:\n")[2].splitlines()
+            words = [shlex.split(line)[1:] for line in commands]
+            assert [command[0] for command in words] == ["predict", "evaluate", "info"]
+            assert {command[1] for command in words} == {str(Path("whole.npz").absolute())}
+            result = succeed("train", "--resume", "runs/whole")
 
         Path("whole.npz").write_bytes(b"of another run")
-        succeed("train", "--resume", "runs/whole")
+        result = succeed("train", "--resume", "runs/whole")
+        assert f"{Path('whole.npz').absolute()} has changed since" in result.stdout
+        assert shlex.split(result.stdout.splitlines()[-1])[1:] == ["info", "runs/whole/best.npz"]
         assert Path("whole.npz").read_bytes() == b"of another run"
 
     def test_a_finished_run_replaces_an_older_model(self, pets: Path) -> None:
@@ -221,26 +231,53 @@ class TestResume:
         stop(6, lambda: begin(pets, "parts"))
 
         def line() -> str:
-            return error_line(invoke("train", "--resume", "runs/parts"))
+            result = invoke("train", "--resume", "runs/parts")
+            assert "going on" not in result.stdout
+            return error_line(result)
 
         shutil.copy(pets / "Cat" / "000.png", pets / "Cat" / "new.png")
         assert line().startswith("ferrocnn: error: --resume: expected the 40 images")
         assert "1 new: Cat/new.png" in line()
         (pets / "Cat" / "new.png").unlink()
         (pets / "Dog" / "001.png").rename(tmp_path / "001.png")
-        assert "1 gone: Dog/001.png" in line()
+        assert "(1 gone: Dog/001.png)" in line()
         shutil.copy(pets / "Dog" / "002.png", pets / "Dog" / "001.png")
-        assert "got others of the same number and size" in line()
+        assert "(1 with other content: Dog/001.png)" in line()
         (pets / "Dog").rename(pets / "Hound")
         assert "Hound" in line()
         (pets / "Hound").rename(pets / "Dog")
         (tmp_path / "001.png").rename(pets / "Dog" / "001.png")
-        succeed("train", "--resume", "runs/parts")
+        result = succeed("train", "--resume", "runs/parts")
+        assert "going on with runs/parts after 1 epoch\n" in result.stdout
+
+    def test_a_run_that_is_being_trained(self, pets: Path, stop: Callable[..., Result]) -> None:
+        stop(6, lambda: begin(pets, "parts"))
+        Path("runs/parts/lock").write_text(str(os.getppid()))
+        result = invoke("train", "--resume", "runs/parts")
+        assert f"runs/parts, which is being trained by process {os.getppid()}" in error_line(result)
+        assert result.stdout == ""  # before the images are read
+
+    def test_images_that_are_gone(self, tmp_path: Path, stop: Callable[..., Result]) -> None:
+        pets = write_images(tmp_path / "pets", 20, seed=1)
+        stop(6, lambda: begin(pets, "parts"))
+        pets.rename(tmp_path / "moved")
+        line = error_line(invoke("train", "--resume", "runs/parts"))
+        assert line.startswith("ferrocnn: error: --resume: expected the images of runs/parts in ")
+        assert str(pets) in line
 
     def test_what_is_no_run_of_the_command_line(self) -> None:
         line = error_line(invoke("train", "--resume", "runs/x"))
         assert line.startswith("ferrocnn: error: --resume: expected the folder of a run")
         assert "runs/x" in line
+        assert line.endswith("; runs holds none here")
+        for number in range(6):
+            folder = Path("runs", f"pets-{number}")
+            folder.mkdir(parents=True)
+            (folder / "settings.json").touch()
+            os.utime(folder / "settings.json", (number, number))
+        Path("runs/begun-never").mkdir()
+        newest = ", ".join(f"runs/pets-{number}" for number in (5, 4, 3, 2, 1))
+        assert error_line(invoke("train", "--resume", "runs/x")).endswith(f": {newest}, ...")
         X = np.zeros((4, 4, 4, 3), np.uint8)
         model = CNN((4, 4, 3), [(2, 3)], [1], seed=0)
         ferrocnn.train(model, X, [0, 1, 0, 1], epochs=1, progress=False, run="mine")
@@ -289,9 +326,12 @@ class TestResume:
             process.kill()
         assert process.returncode == 130, output
         assert "Traceback" not in output
-        last = output.splitlines()[-1]
-        assert last.startswith("ferrocnn: interrupted; the best epoch so far is kept: runs/long")
-        assert last.endswith("train --resume runs/long")
+        said, heading, last = output.splitlines()[-3:]
+        assert said.startswith("ferrocnn: interrupted; the best epoch so far is kept: runs/long")
+        assert heading == "What to type next:"
+        assert re.fullmatch(r"  \S+ train --resume runs/long", last)
+        if times == 1:  # a second one may come before the line is out
+            assert output.count("finishing the batch; Ctrl-C again stops at once\n") == 1
         run = Run("runs/long")
         assert run.history().epochs >= 3
         assert ferrocnn.load(run.best).class_names == CLASSES

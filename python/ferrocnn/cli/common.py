@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from ferrocnn.model import CNN
     from ferrocnn.preprocessing import Preprocessing
 
+# What a folder is searched for. A file that is named outright is judged by decoding it.
+SUFFIXES = frozenset(
+    (".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+)
 SHOWN_REASONS = 20  # skipped files that are named; the rest are counted
 
 
@@ -32,10 +36,23 @@ class Failure(click.ClickException):
 
 
 class Interrupted(Failure):
-    """Ctrl-C: one line on stderr, and the exit code that shells give to SIGINT."""
+    """Ctrl-C: one line on stderr, and the exit code that shells give to SIGINT.
+
+    command: what goes on from there, on a line of its own.
+    """
 
     exit_code = 130
     prefix = "ferrocnn: "
+
+    def __init__(self, message: str, command: str | None = None) -> None:
+        super().__init__(message)
+        self.command = command
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the message, and the command where there is one."""
+        super().show(file)
+        if self.command is not None:
+            click.echo(f"What to type next:\n  {self.command}", file=file or sys.stderr)
 
 
 class Commands(click.Group):
@@ -166,6 +183,18 @@ def _is_archive(path: Path) -> bool:
         return False
 
 
+def check_model_path(path: Path) -> None:
+    """Raise ValueError where a folder or a picture stands in the place of MODEL."""
+    if path.is_dir():
+        best = path / "best.npz"
+        hint = f"; did you mean {best}?" if best.is_file() else ""
+        raise ValueError(f"MODEL: expected a model file, got the folder {path}{hint}")
+    if path.suffix.lower() in SUFFIXES and path.is_file() and not _is_archive(path):
+        raise ValueError(
+            f"MODEL: expected a model file, got the picture {path}; the model comes first"
+        )
+
+
 def load_classifier(path: Path) -> "tuple[CNN, tuple[str, ...], Preprocessing]":
     """Load a model that can name what it sees, with its class names and preprocessing.
 
@@ -174,6 +203,7 @@ def load_classifier(path: Path) -> "tuple[CNN, tuple[str, ...], Preprocessing]":
     """
     import ferrocnn
 
+    check_model_path(path)
     model = ferrocnn.load(path)
     if model.class_names is None or model.preprocessing is None:
         raise ValueError(

@@ -59,26 +59,28 @@ def fit(
         if not run.exists:
             raise
         if run.finished:
-            copy_best(run, out)
             raise Interrupted(
-                "interrupted at the end of the run; the best epoch is kept: "
-                f"{describe_kept(out, epochs)}"
+                f"interrupted at the end of the run; the best epoch is kept: {keep(run, out)}"
             ) from error
         resume = command_line("train", "--resume", run.folder)
-        raise Interrupted(f"interrupted; {kept()}; to go on: {resume}") from error
+        raise Interrupted(f"interrupted; {kept()}", resume) from error
     except ferrocnn.DivergedError as error:
         raise ferrocnn.DivergedError(f"{error}; {kept()}") from error
-    copy_best(run, out)
+    closing = keep(run, out)
     if history.epochs < epochs:
-        click.echo(f"stopped after epoch {history.epochs}: none of the last {job.patience} better")
-    click.echo(describe_kept(out, epochs))
+        last = "the last was no" if job.patience == 1 else f"none of the last {job.patience} was"
+        click.echo(f"stopped after epoch {history.epochs}: {last} better")
+    click.echo(closing)
     note_chance(history, validation)
 
 
-def copy_best(run: "Run", out: Path) -> None:
-    """Copy the best epoch to `out`, whole or not at all."""
+def keep(run: "Run", out: Path) -> str:
+    """Copy the best epoch to `out`, whole or not at all; return a line that says so."""
+    replaced = out.is_file() and out.stat().st_size > 0
     with open(run.best, "rb") as source, replacing(out) as file:
         shutil.copyfileobj(source, file)
+    line = describe_kept(out, run.settings()["train"]["epochs"])
+    return f"{line}; an older model there was replaced" if replaced else line
 
 
 def note_chance(history: "History", validation: "ImageDataset") -> None:

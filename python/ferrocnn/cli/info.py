@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ferrocnn.cli.common import echo_json
+from ferrocnn.cli.common import check_model_path, echo_json
 
 if TYPE_CHECKING:
     from ferrocnn.checkpoint import ModelFile
@@ -27,6 +27,7 @@ def info_command(model_path: Path, as_json: bool) -> None:
     """
     from ferrocnn.checkpoint import FORMAT, read_model_file
 
+    check_model_path(model_path)
     file = read_model_file(model_path)
     model = file.build()
     if as_json:

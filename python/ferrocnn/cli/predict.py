@@ -12,6 +12,7 @@ import click
 import numpy as np
 
 from ferrocnn.cli.common import (
+    SUFFIXES,
     Failure,
     check_threshold,
     echo_json,
@@ -28,11 +29,6 @@ if TYPE_CHECKING:
 
 BATCH = 64  # files decoded and classified together
 SHOWN_CLASSES = 3
-
-# What a folder is searched for. A file that is named outright is judged by decoding it.
-SUFFIXES = frozenset(
-    (".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-)
 
 
 @dataclass(frozen=True)
@@ -77,8 +73,8 @@ def predict_command(
     A model of more than two classes gives the three most probable names; --json has all.
 
     A folder stands for the image files in it and in the folders below it (.jpg, .png, .webp
-    and so on; hidden ones are left out). A file that cannot be read is reported and the
-    others are still done; the exit code is then 1.
+    and so on; hidden ones are left out, and links to folders but for those directly in it). A
+    file that cannot be read is reported and the others are still done; the exit code is then 1.
 
     \b
     Examples:
@@ -152,14 +148,20 @@ def _named(
 def expand(path: Path) -> Iterator[Path | Answer]:
     """`path` itself, or for a folder the image files in and below it, in order of their names.
 
+    Links to folders are followed where training follows them: directly in `path`.
     A folder without any gives one failed `Answer`.
     """
     if not path.is_dir():
         yield path
         return
     empty = True
-    for folder, subfolders, names in os.walk(path):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+    for folder, subfolders, names in os.walk(path, followlinks=True):
+        below = Path(folder) != path  # links there could lead round for ever
+        subfolders[:] = sorted(
+            name
+            for name in subfolders
+            if not name.startswith(".") and not (below and Path(folder, name).is_symlink())
+        )
         for name in sorted(names):
             if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."):
                 empty = False

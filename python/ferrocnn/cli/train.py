@@ -1,6 +1,7 @@
 """`ferrocnn train`: a folder of photographs in, a model file and the folder of the run out."""
 
 import contextlib
+import filecmp
 import os
 import secrets
 from collections.abc import Callable, Mapping
@@ -10,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import click
 from click.core import ParameterSource
 
-from ferrocnn.cli.common import FiniteRange, check_writable, command_line
-from ferrocnn.cli.fit import copy_best, describe_kept, fit
+from ferrocnn.cli.common import FiniteRange, check_writable, command_line, plural
+from ferrocnn.cli.fit import describe_kept, fit, keep
 from ferrocnn.cli.jobs import Job, adapt, rebuild
 from ferrocnn.cli.options import GroupedCommand, GroupedOption
 from ferrocnn.recipes import RECIPES
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ferrocnn.runs import Run
 
 RUNS = Path("runs")
+_SHOWN_RUNS = 5
 
 _RECIPES = "\n".join(
     f"  {name:<8} {recipe.summary}, {recipe.epochs} epochs" for name, recipe in RECIPES.items()
@@ -121,7 +123,7 @@ _RUN, _DATA, _TRAINING = "Run", "Images", "Training (default: the recipe's)"
     "--augmented-picture",
     metavar="PATH",
     type=click.Path(path_type=Path),
-    help="Write a PNG of sixteen augmented images before training.",
+    help="Write a PNG of sixteen augmented images, each row after its original, before training.",
 )
 @_option(
     _DATA,
@@ -194,10 +196,11 @@ def _begin(folder: Path, cache: bool, options: dict[str, Any]) -> None:
     picture = options["augmented_picture"]
     if picture is not None and recipe.augment is None:
         raise click.UsageError("--augmented-picture shows nothing without augmentation.")
-    seed = options["seed"]
-    if seed is None:
-        seed = secrets.randbelow(2**31)
-        click.echo(f"seed {seed} was drawn; --seed {seed} repeats this run")
+    if picture is not None and (picture.is_dir() or not picture.parent.is_dir()):
+        raise ValueError(
+            f"--augmented-picture: expected a file in an existing folder, got {picture}"
+        )
+    seed = secrets.randbelow(2**31) if options["seed"] is None else options["seed"]
     job = Job(
         folder=os.path.abspath(folder),
         out=os.path.abspath(out),
@@ -210,6 +213,8 @@ def _begin(folder: Path, cache: bool, options: dict[str, Any]) -> None:
         patience=options["patience"],
     )
     training, validation, pair = job.load(folder, cache)
+    if options["seed"] is None:
+        click.echo(f"seed {seed} was drawn; --seed {seed} repeats this run")
     model = recipe.model(len(training.class_names), seed=seed)
     if picture is not None and recipe.augment is not None:
         recipe.augment.picture(training.images, picture, seed, model.input_shape[:2])
@@ -233,7 +238,15 @@ def _go_on(folder: Path, cache: bool) -> None:
     import ferrocnn
     from ferrocnn.runs import Run
 
-    run = Run(folder)
+    class Resumed(Run):
+        def check(self, *what: Any) -> None:
+            super().check(*what)
+            ended = plural(self.history().epochs, "epoch")
+            click.echo(f"going on with {self.folder} after {ended}")
+
+    run = Resumed(folder)
+    if not run.exists:
+        raise ValueError(f"resume: expected the folder of a run, got {folder}{_list_runs()}")
     settings = run.settings()
     try:
         job = Job(**settings["command"])
@@ -246,6 +259,7 @@ def _go_on(folder: Path, cache: bool) -> None:
     if run.finished:
         _say_finished(run, out)
         return
+    run.check_idle()
     check_writable(out)
     if settings["version"] != ferrocnn.__version__:
         click.echo(
@@ -253,11 +267,23 @@ def _go_on(folder: Path, cache: bool) -> None:
             "the rest of it may come out slightly different",
             err=True,
         )
+    if not Path(job.folder).is_dir():
+        raise ValueError(
+            f"resume: expected the images of {folder} in {job.folder}, where they were when it "
+            "began, got no such folder; bring them back, or begin a new run"
+        )
     training, validation, pair = job.load(Path(job.folder), cache)
     model, arguments = rebuild(settings)
-    click.echo(f"going on with {run.folder} after {run.history().epochs} epochs")
     fit(job, run, out, model, arguments, training, validation)
     _say_next(out, Path(job.folder) if pair else None, validation)
+
+
+def _list_runs() -> str:
+    """The newest runs that are there to be resumed."""
+    settings = sorted(RUNS.glob("*/settings.json"), key=os.path.getmtime, reverse=True)
+    shown = ", ".join(str(path.parent) for path in settings[:_SHOWN_RUNS])
+    more = ", ..." if len(settings) > _SHOWN_RUNS else ""
+    return f"; the newest runs here: {shown}{more}" if shown else f"; {RUNS} holds none here"
 
 
 def _refuse_others(ctx: click.Context) -> None:
@@ -297,13 +323,19 @@ def _say_finished(run: "Run", out: Path) -> None:
     # Killed just before that: what lies there is of another time.
     if not out.exists() or out.stat().st_mtime_ns < run.best.stat().st_mtime_ns:
         check_writable(out)
-        copy_best(run, out)
-    click.echo(describe_kept(run.best, run.settings()["train"]["epochs"]))
+        click.echo(keep(run, out))
+    elif filecmp.cmp(run.best, out, shallow=False):
+        click.echo(describe_kept(out, run.settings()["train"]["epochs"]))
+    else:
+        click.echo(describe_kept(run.best, run.settings()["train"]["epochs"]))
+        click.echo(f"{out} has changed since, and is left as it is")
+        out = run.best
+    _say_next(out, None)
 
 
-def _say_next(out: Path, pair: Path | None, validation: "ImageDataset") -> None:
+def _say_next(out: Path, pair: Path | None, validation: "ImageDataset | None" = None) -> None:
     """pair: the folder, where it came with a val part of its own."""
     click.echo("What to type next:")
-    click.echo("  " + command_line("predict", out, validation.paths[0]))
+    click.echo("  " + command_line("predict", out, validation.paths[0] if validation else "PHOTO"))
     click.echo("  " + command_line("evaluate", out, pair or "OTHER_FOLDER"))
     click.echo("  " + command_line("info", out))
