@@ -96,12 +96,11 @@ impl<'a> Frame<'a> {
 
 /// Where the results of a band go.
 trait Output {
-    /// The outputs of one tile, whose products lie `plane` apart. `at` is the element of its upper
-    /// left corner; of (rows, columns) from there on, `count` channels from `channel` on are
-    /// stored.
+    /// Stores the outputs of one tile at `corner`: (first, count) of its channels. `products` are
+    /// where the first of its 36 products lies, and how far the next ones.
     ///
     /// # Safety
-    /// `LANES` floats are readable at each of 36 places from `products` on.
+    /// `LANES` floats are readable at each of these places.
     unsafe fn store<S: Simd>(
         &mut self,
         simd: S,
