@@ -25,6 +25,7 @@ class TestFindLr:
         assert result.stdout == f"{found.suggestion:.2g}\n"
         assert "4 classes" in result.stderr
         assert "0.002" in result.stderr  # that of the recipe
+        assert f"--recipe classic --learning-rate {found.suggestion:.2g}" in result.stderr
         with Image.open(picture) as image:
             assert image.format == "PNG"
 

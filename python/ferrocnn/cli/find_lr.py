@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from ferrocnn.cli.common import describe_dataset, no_cache_option, note
+from ferrocnn.cli.common import command_line, describe_dataset, no_cache_option, note
 from ferrocnn.recipes import RECIPES
 
 
@@ -61,6 +61,7 @@ def find_lr_command(
     if dataset.validation is not None:
         dataset, _ = dataset.split()
     optimizer = chosen.training()["optimizer"]
+    note("trying ever higher rates on a copy of the model, until its loss grows")
     found = ferrocnn.suggest_learning_rate(
         chosen.model(len(dataset.class_names), seed=seed),
         dataset,
@@ -70,5 +71,11 @@ def find_lr_command(
     )
     if plot is not None:
         note(f"picture {found.plot(plot)}")
-    note(f"the recipe {recipe!r} itself has {optimizer.learning_rate:g}")
-    click.echo(f"{found.suggestion:.2g}")
+    rate = f"{found.suggestion:.2g}"
+    note(
+        f"a careful rate to begin with; the recipe {recipe!r} itself has "
+        f"{optimizer.learning_rate:g}. To train with it:"
+    )
+    words = ("train", folder, "--recipe", recipe, "--learning-rate", rate)
+    note("  " + command_line(*words))
+    click.echo(rate)
