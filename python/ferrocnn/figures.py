@@ -115,7 +115,7 @@ def _learning_curve(figure: SubFigure, history: History) -> None:
     _curves(loss, history, history.loss, history.val_loss)
     accuracy.set_title("Accuracy", loc="left", fontsize=11)
     accuracy.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=None))
-    accuracy.legend(loc="lower right", frameon=False, fontsize=9)
+    accuracy.legend(loc="lower right", framealpha=1, edgecolor="none", fontsize=9)
     loss.set_title("Loss", loc="left", fontsize=11)
     loss.set_ylim(bottom=0)
     loss.set_xlabel("epoch")
@@ -151,13 +151,13 @@ def _predictions(
     if len(class_names) == 2:
         named = (shares[:, 1] >= 0.5).astype(np.int64)
     right = named == truth
-    figure.suptitle(
-        f"{right.sum():,} of {len(images):,} pictures held back from training are named rightly "
-        "(wrong ones framed)",
-        fontsize=11,
-    )
     # By lot, as images come sorted by class.
     shown = np.random.default_rng(0).permutation(len(images))[: _ROWS * _COLUMNS]
+    figure.suptitle(
+        f"{right.sum():,} of {len(images):,} pictures held back from training are named rightly"
+        + ("" if right[shown].all() else " (wrong ones framed)"),
+        fontsize=11,
+    )
     brightest = 255 if images.dtype == np.uint8 else 1
     cells = figure.subplots(_ROWS, _COLUMNS).ravel()
     for axes in cells:
