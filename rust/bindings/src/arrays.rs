@@ -53,21 +53,13 @@ pub fn elements<'a, T: Element, D: Dimension>(
 }
 
 /// As [`elements`], for writing.
-pub fn elements_mut<'a, T: Element>(
+pub fn elements_mut<'a, T: Element, D: Dimension>(
     argument: &str,
-    array: &'a mut PyReadwriteArray<'_, T, ndarray::IxDyn>,
+    array: &'a mut PyReadwriteArray<'_, T, D>,
 ) -> PyResult<&'a mut [T]> {
     if !array.is_c_contiguous() {
         return Err(not_contiguous(argument));
     }
-    array.as_slice_mut().map_err(|_| not_contiguous(argument))
-}
-
-/// The elements of a vector, for writing.
-pub fn vector_mut<'a>(
-    argument: &str,
-    array: &'a mut PyReadwriteArray<'_, f32, ndarray::Ix1>,
-) -> PyResult<&'a mut [f32]> {
     array.as_slice_mut().map_err(|_| not_contiguous(argument))
 }
 

@@ -1,7 +1,7 @@
 //! A step while its arrays are borrowed, and as a layer of the kernels.
 
 use ferrocnn_kernels::activation::Activation;
-use ferrocnn_kernels::batch_norm::{BatchNorm, Moments};
+use ferrocnn_kernels::batch_norm::Moments;
 use ferrocnn_kernels::conv::After;
 use ferrocnn_kernels::network::Layer;
 use ferrocnn_kernels::{self as kernels};
@@ -11,7 +11,8 @@ use numpy::{
 };
 use pyo3::prelude::*;
 
-use crate::arrays::{elements, elements_mut, read, vector_mut, write};
+use crate::arrays::{elements, elements_mut, read, write};
+use crate::pointwise::BorrowedNorm;
 use crate::steps::{Kind, Step, Vector};
 
 type Read1<'py> = PyReadonlyArray1<'py, f32>;
@@ -73,24 +74,6 @@ enum Operation<'py> {
     },
 }
 
-struct BorrowedNorm<'py> {
-    gamma: Read1<'py>,
-    beta: Read1<'py>,
-    epsilon: f32,
-    activation: Activation,
-}
-
-impl BorrowedNorm<'_> {
-    fn kernel(&self) -> PyResult<BatchNorm<'_>> {
-        Ok(BatchNorm {
-            gamma: elements("gamma", &self.gamma)?,
-            beta: elements("beta", &self.beta)?,
-            epsilon: self.epsilon,
-            activation: self.activation,
-        })
-    }
-}
-
 impl<'py> Borrowed<'py> {
     pub fn new(py: Python<'py>, step: &'py Step) -> PyResult<Self> {
         let vector = |name, array: &'py Vector| read(name, array.bind(py));
@@ -128,12 +111,8 @@ impl<'py> Borrowed<'py> {
                 (Operation::AveragePool { geometry: &geometry.get().0 }, out)
             }
             Kind::BatchNorm { norm, mean, variance, training, out } => {
-                let norm = BorrowedNorm {
-                    gamma: vector("gamma", &norm.gamma)?,
-                    beta: vector("beta", &norm.beta)?,
-                    epsilon: norm.epsilon,
-                    activation: norm.activation,
-                };
+                let (gamma, beta) = (norm.gamma.bind(py), norm.beta.bind(py));
+                let norm = BorrowedNorm::read(gamma, beta, norm.epsilon, norm.activation)?;
                 let operation = if *training {
                     let mean = write("mean", mean.bind(py))?;
                     let variance = write("variance", variance.bind(py))?;
@@ -193,8 +172,8 @@ impl<'py> Borrowed<'py> {
             Operation::AveragePool { geometry } => Layer::AveragePool { geometry, out },
             Operation::BatchNorm { norm, mean, variance } => {
                 let moments = Moments {
-                    mean: vector_mut("mean", mean)?,
-                    variance: vector_mut("variance", variance)?,
+                    mean: elements_mut("mean", mean)?,
+                    variance: elements_mut("variance", variance)?,
                 };
                 Layer::BatchNorm { norm: norm.kernel()?, image, moments, out }
             }

@@ -23,7 +23,7 @@ mod _kernels {
     #[pymodule_export]
     use super::augment::{augment, mix};
     #[pymodule_export]
-    use super::block::{conv_backward, conv_pool_backward};
+    use super::block::conv_pool_backward;
     #[pymodule_export]
     use super::forward::Forward;
     #[pymodule_export]
@@ -35,9 +35,10 @@ mod _kernels {
     };
     #[pymodule_export]
     use super::ops::{
-        avg_pool2d, avg_pool2d_backward, conv2d, conv2d_backward, dense, dense_backward,
-        dense_weight_gradient, finite_range, global_avg_pool2d, global_avg_pool2d_backward,
-        max_pool2d, max_pool2d_backward, relu, relu_backward, sigmoid, softmax,
+        avg_pool2d, avg_pool2d_backward, conv_backward, conv2d, conv2d_backward, dense,
+        dense_backward, dense_weight_gradient, finite_range, global_avg_pool2d,
+        global_avg_pool2d_backward, max_pool2d, max_pool2d_backward, relu, relu_backward, sigmoid,
+        softmax,
     };
     #[pymodule_export]
     use super::pointwise::{

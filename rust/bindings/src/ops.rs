@@ -28,28 +28,35 @@ pub fn conv2d(
     with_images!(images, x => run(py, || conv::conv2d(g, x, weight, bias, out)))
 }
 
-#[pyfunction]
-#[allow(clippy::too_many_arguments, reason = "the arrays of one layer's backward pass")]
-pub fn conv2d_backward(
-    py: Python<'_>,
-    geometry: &ConvGeometry,
-    grad: Array<'_, f32, Ix4>,
-    x: &Bound<'_, PyAny>,
-    weight: Array<'_, f32, Ix4>,
-    dx: Option<Array<'_, f32, Ix4>>,
-    dweight: Array<'_, f32, Ix4>,
-    dbias: Array<'_, f32, Ix1>,
-) -> PyResult<()> {
-    let images = Images::read("x", x)?;
-    let (grad, weight) = (read("grad", &grad)?, read("weight", &weight)?);
-    let mut dx = dx.map(|dx| write("dx", &dx)).transpose()?;
-    let (mut dweight, mut dbias) = (write("dweight", &dweight)?, write("dbias", &dbias)?);
-    let (grad, weight) = (grad.as_array(), weight.as_array());
-    let dx = dx.as_mut().map(|dx| dx.as_array_mut());
-    let (dweight, dbias) = (dweight.as_array_mut(), dbias.as_array_mut());
-    let g = &geometry.0;
-    with_images!(images, x => run(py, || conv::conv2d_backward(g, grad, x, weight, dx, dweight, dbias)))
+/// A Python function over a kernel that gives the gradients of a convolution.
+macro_rules! convolution_backward {
+    ($name:ident, $kernel:path) => {
+        #[pyfunction]
+        #[allow(clippy::too_many_arguments, reason = "the arrays of one layer's backward pass")]
+        pub fn $name(
+            py: Python<'_>,
+            geometry: &ConvGeometry,
+            grad: Array<'_, f32, Ix4>,
+            x: &Bound<'_, PyAny>,
+            weight: Array<'_, f32, Ix4>,
+            dx: Option<Array<'_, f32, Ix4>>,
+            dweight: Array<'_, f32, Ix4>,
+            dbias: Array<'_, f32, Ix1>,
+        ) -> PyResult<()> {
+            let images = Images::read("x", x)?;
+            let (grad, weight) = (read("grad", &grad)?, read("weight", &weight)?);
+            let mut dx = dx.map(|dx| write("dx", &dx)).transpose()?;
+            let (mut dweight, mut dbias) = (write("dweight", &dweight)?, write("dbias", &dbias)?);
+            let (grad, weight) = (grad.as_array(), weight.as_array());
+            let dx = dx.as_mut().map(|dx| dx.as_array_mut());
+            let (dweight, dbias) = (dweight.as_array_mut(), dbias.as_array_mut());
+            let g = &geometry.0;
+            with_images!(images, x => run(py, || $kernel(g, grad, x, weight, dx, dweight, dbias)))
+        }
+    };
 }
+convolution_backward!(conv2d_backward, conv::conv2d_backward);
+convolution_backward!(conv_backward, conv::conv_backward);
 
 /// Winner arrays come with one byte or four for each element.
 enum Winners<'a, 'py> {

@@ -3,11 +3,11 @@
 use ferrocnn_kernels::activation::{self, Activation};
 use ferrocnn_kernels::batch_norm::{self as norm, BatchNorm, Moments};
 use ferrocnn_kernels::dropout;
-use numpy::{PyArray1, PyUntypedArrayMethods};
+use numpy::{PyArray1, PyReadonlyArray1, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use crate::arrays::{Flat, elements, elements_mut, read, run, vector_mut, write};
+use crate::arrays::{Flat, elements, elements_mut, read, run, write};
 
 type Vector<'py> = Bound<'py, PyArray1<f32>>;
 
@@ -96,6 +96,34 @@ fn image_of(x: &Flat<'_>, spatial: bool) -> (usize, Option<usize>) {
     (x.shape().iter().skip(1).product(), channels.filter(|_| spatial))
 }
 
+/// A batch norm while its parameters are borrowed.
+pub struct BorrowedNorm<'py> {
+    gamma: PyReadonlyArray1<'py, f32>,
+    beta: PyReadonlyArray1<'py, f32>,
+    epsilon: f32,
+    activation: Activation,
+}
+
+impl<'py> BorrowedNorm<'py> {
+    pub fn read(
+        gamma: &Vector<'py>,
+        beta: &Vector<'py>,
+        epsilon: f32,
+        activation: Activation,
+    ) -> PyResult<Self> {
+        Ok(Self { gamma: read("gamma", gamma)?, beta: read("beta", beta)?, epsilon, activation })
+    }
+
+    pub fn kernel(&self) -> PyResult<BatchNorm<'_>> {
+        Ok(BatchNorm {
+            gamma: elements("gamma", &self.gamma)?,
+            beta: elements("beta", &self.beta)?,
+            epsilon: self.epsilon,
+            activation: self.activation,
+        })
+    }
+}
+
 #[pyfunction]
 #[allow(clippy::too_many_arguments, reason = "the arrays of one layer's forward pass")]
 pub fn batch_norm(
@@ -111,16 +139,14 @@ pub fn batch_norm(
     out: Flat<'_>,
 ) -> PyResult<()> {
     let image = x.shape().iter().skip(1).product();
-    let (gamma, beta) = (read("gamma", &gamma)?, read("beta", &beta)?);
+    let norm = BorrowedNorm::read(&gamma, &beta, epsilon, activation.0)?;
     let (x, mut out) = (read("x", &x)?, write("out", &out)?);
     let (x, out) = (elements("x", &x)?, elements_mut("out", &mut out)?);
-    let gamma = elements("gamma", &gamma)?;
-    let norm =
-        BatchNorm { gamma, beta: elements("beta", &beta)?, epsilon, activation: activation.0 };
+    let norm = norm.kernel()?;
     if training {
         let (mut mean, mut variance) = (write("mean", &mean)?, write("variance", &variance)?);
-        let mean = vector_mut("mean", &mut mean)?;
-        let moments = Moments { mean, variance: vector_mut("variance", &mut variance)? };
+        let mean = elements_mut("mean", &mut mean)?;
+        let moments = Moments { mean, variance: elements_mut("variance", &mut variance)? };
         return run(py, || norm::batch_norm(norm, image, x, moments, out));
     }
     let (mean, variance) = (read("mean", &mean)?, read("variance", &variance)?);
@@ -145,17 +171,15 @@ pub fn batch_norm_backward(
     dbeta: Vector<'_>,
 ) -> PyResult<()> {
     let image = x.shape().iter().skip(1).product();
-    let (gamma, beta) = (read("gamma", &gamma)?, read("beta", &beta)?);
+    let norm = BorrowedNorm::read(&gamma, &beta, epsilon, activation.0)?;
     let (mean, variance) = (read("mean", &mean)?, read("variance", &variance)?);
     let (mut grad, x) = (write("grad", &grad)?, read("x", &x)?);
     let (mut dgamma, mut dbeta) = (write("dgamma", &dgamma)?, write("dbeta", &dbeta)?);
     let (grad, x) = (elements_mut("grad", &mut grad)?, elements("x", &x)?);
-    let gamma = elements("gamma", &gamma)?;
-    let norm =
-        BatchNorm { gamma, beta: elements("beta", &beta)?, epsilon, activation: activation.0 };
+    let norm = norm.kernel()?;
     let mean = elements("mean", &mean)?;
     let moments = Moments { mean, variance: elements("variance", &variance)? };
-    let dgamma = vector_mut("dgamma", &mut dgamma)?;
-    let dbeta = vector_mut("dbeta", &mut dbeta)?;
+    let dgamma = elements_mut("dgamma", &mut dgamma)?;
+    let dbeta = elements_mut("dbeta", &mut dbeta)?;
     run(py, || norm::batch_norm_backward(norm, image, grad, x, moments, dgamma, dbeta))
 }

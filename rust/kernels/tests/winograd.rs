@@ -59,6 +59,30 @@ fn truth(
     Gradients(dx, dweight, dbias)
 }
 
+/// The gradients behind a pool without a ReLU, of the input only where asked for.
+fn behind(
+    g: &BlockGeometry,
+    (grad, winners): (&Array4<f32>, &Array4<u8>),
+    x: &Array4<f32>,
+    weight: &Array4<f32>,
+    need_dx: bool,
+) -> Gradients<f32> {
+    let mut got = rubbish(&g.conv, x.shape()[0]);
+    conv_pool_backward(
+        g,
+        grad.view(),
+        winners.view(),
+        false,
+        x.view(),
+        weight.view(),
+        need_dx.then(|| got.0.view_mut()),
+        got.1.view_mut(),
+        got.2.view_mut(),
+    )
+    .unwrap();
+    got
+}
+
 /// Twice the worst case of the direct sum; a place of a tile sums over all sixteen outputs of it.
 fn check(g: &ConvGeometry, batch: usize, got: &Gradients<f32>, expected: &Gradients<f64>) {
     let outputs = batch * g.height.output.next_multiple_of(4) * g.width.output.next_multiple_of(4);
@@ -86,35 +110,11 @@ proptest! {
                 spread[[i, 2 * y + a, 2 * x + b, f]] = grad[[i, y, x, f]];
             }
         }
-        let mut got = rubbish(conv, batch);
-        conv_pool_backward(
-            &g,
-            grad.view(),
-            winners.view(),
-            false,
-            x.view(),
-            weight.view(),
-            Some(got.0.view_mut()),
-            got.1.view_mut(),
-            got.2.view_mut(),
-        )
-        .unwrap();
+        let got = behind(&g, (&grad, &winners), &x, &weight, true);
         let expected = truth(conv, &spread, &x, &weight);
         check(conv, batch, &got, &expected);
 
-        let mut weights_alone = rubbish(conv, batch);
-        conv_pool_backward(
-            &g,
-            grad.view(),
-            winners.view(),
-            false,
-            x.view(),
-            weight.view(),
-            None,
-            weights_alone.1.view_mut(),
-            weights_alone.2.view_mut(),
-        )
-        .unwrap();
+        let weights_alone = behind(&g, (&grad, &winners), &x, &weight, false);
         prop_assert_eq!(weights_alone.1, got.1);
         prop_assert_eq!(weights_alone.2, got.2);
     }
@@ -155,18 +155,6 @@ fn no_images_give_zeros() {
     let g = BlockGeometry::new((5, 6, 32), (3, 3), 32, Padding::Same).unwrap();
     let (x, grad) = (Array4::<f32>::zeros((0, 5, 6, 32)), Array4::zeros((0, 2, 3, 32)));
     let (winners, weight) = (Array4::zeros(grad.dim()), values(g.conv.weight_shape(), 1));
-    let mut got = rubbish(&g.conv, 0);
-    conv_pool_backward(
-        &g,
-        grad.view(),
-        winners.view(),
-        false,
-        x.view(),
-        weight.view(),
-        Some(got.0.view_mut()),
-        got.1.view_mut(),
-        got.2.view_mut(),
-    )
-    .unwrap();
+    let got = behind(&g, (&grad, &winners), &x, &weight, true);
     assert!(got.1.iter().chain(&got.2).all(|&value| value == 0.0));
 }
