@@ -49,11 +49,10 @@ class Batches:
         size: int,
         seed: int,
         shuffle: bool,
-        augment: Augment | None,
     ) -> None:
         self.size = min(size, len(data))
         self._data, self._loss = data, loss
-        self._seed, self._shuffle, self._augment = seed, shuffle, augment
+        self._seed, self._shuffle = seed, shuffle
         self._order = -1, np.arange(len(data))
         self._gathered = np.empty_like(data.X, shape=(self.size, *data.X.shape[1:]))
         self._augmented = np.empty((0, 0, 0, 0), np.uint8)
@@ -62,13 +61,10 @@ class Batches:
         return math.ceil(len(self._data) / self.size)
 
     def make(
-        self, epoch: int, number: int, shape: tuple[int, int, int], ratio: float = 1.0
+        self, epoch: int, number: int, shape: tuple[int, int, int], augment: Augment | None
     ) -> Batch:
-        """Return a batch of images of this shape. Epochs, and batches in them, count from 0.
-
-        ratio: of their size to that which the augmentation is meant for.
-        """
-        data, augment = self._data, self._augment
+        """Return a batch of images of this shape. Epochs, and batches in them, count from 0."""
+        data = self._data
         if self._shuffle and self._order[0] != epoch:
             generator = np.random.Generator(np.random.PCG64([self._seed, epoch]))
             self._order = epoch, generator.permutation(len(data))
@@ -81,7 +77,7 @@ class Batches:
         if augment is not None:
             if self._augmented.shape[1:] != shape:
                 self._augmented = np.empty((self.size, *shape), np.uint8)
-            stored, scaled = cast(NDArray[np.uint8], X), augment.scaled(ratio)
-            X = changed = scaled.apply(stored, key, self._augmented[: len(rows)])
+            stored = cast(NDArray[np.uint8], X)
+            X = changed = augment.apply(stored, key, self._augmented[: len(rows)])
             targets = augment.mix(changed, targets, key)
         return Batch(X, targets, None if data.weights is None else data.weights[rows], key)

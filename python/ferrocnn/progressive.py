@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ferrocnn.augmentation import Augment
 from ferrocnn.checks import check_positive_float
@@ -31,26 +31,40 @@ def check_progressive(shares: object, epochs: int, augment: Augment | None) -> t
     return checked
 
 
-class Sizes:
-    """The model of each epoch: `model` itself, or one for smaller images that shares its weights.
+class Size(NamedTuple):
+    """A share of the model's size, the model for it, and what its images are augmented with."""
 
-    shares: as `check_progressive` returns them. ValueError where the model cannot take a size.
+    share: float
+    model: "CNN"
+    augment: Augment | None
+
+
+class Sizes:
+    """What each epoch takes: `model` itself, or one for smaller images that shares its weights.
+
+    shares: as `check_progressive` returns them. augment: meant for images of the model's size.
+    ValueError where the model cannot take a size.
     """
 
-    def __init__(self, model: "CNN", shares: Sequence[float], epochs: int) -> None:
-        self._models = [(share, _resized(model, share)) for share in shares]
+    def __init__(
+        self, model: "CNN", shares: Sequence[float], epochs: int, augment: Augment | None
+    ) -> None:
+        self._sizes = [
+            Size(share, _resized(model, share), None if augment is None else augment.scaled(share))
+            for share in shares
+        ]
         self._epochs = epochs
 
-    def at(self, epoch: int) -> "tuple[float, CNN]":
-        """Return the share and the model of an epoch, counted from 0."""
-        return self._models[epoch * len(self._models) // self._epochs]
+    def at(self, epoch: int) -> "Size":
+        """Return the size of an epoch, counted from 0."""
+        return self._sizes[epoch * len(self._sizes) // self._epochs]
 
     def left(self, epoch: int) -> float:
         """Return how many epochs like this one take the time of all from it on.
 
         Time grows with the number of pixels.
         """
-        pixels = [math.prod(self.at(e)[1].input_shape[:2]) for e in range(epoch, self._epochs)]
+        pixels = [math.prod(self.at(e).model.input_shape[:2]) for e in range(epoch, self._epochs)]
         return sum(pixels) / pixels[0]
 
 

@@ -71,7 +71,7 @@ class Trainer:
         record: Mapping[str, Any],
     ) -> None:
         self.model = model
-        self._sizes = Sizes(model, progressive, epochs)
+        self._sizes = Sizes(model, progressive, epochs, augment)
         self.history = History()
         self.epochs = epochs
         self._stopped = False
@@ -85,7 +85,6 @@ class Trainer:
             size=batch_size,
             seed=seed,
             shuffle=shuffle,
-            augment=augment,
         )
         self._clip_norm = clip_norm
         self._average = None if average is None else AveragedWeights(average)
@@ -187,7 +186,7 @@ class Trainer:
             share = len(self._validation) / len(X)
             seconds += (time.perf_counter() - started) * share * (self.epochs - epoch)
         self._pace = None
-        share, _ = self._sizes.at(epoch)
+        share = self._sizes.at(epoch).share
         reporter.forecast(seconds, peak_memory() if share == 1 else None)  # smaller ones need less
 
     def _step(self, epoch: int) -> tuple[float, float, int, int]:
@@ -213,8 +212,8 @@ class Trainer:
 
     def _make(self, epoch: int, number: int) -> "tuple[CNN, Batch]":
         """Return a batch, and the model of the size that images have in that epoch."""
-        share, model = self._sizes.at(epoch)
-        return model, self._batches.make(epoch, number, model.input_shape, share)
+        _, model, augment = self._sizes.at(epoch)
+        return model, self._batches.make(epoch, number, model.input_shape, augment)
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:
