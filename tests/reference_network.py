@@ -8,6 +8,7 @@ mean cross-entropy: of one logit's sigmoid, or of the softmax of several.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,15 +29,17 @@ class Block:
     batch_norm: bool | None = None
 
 
+Backward = Callable[[np.ndarray, bool], tuple[np.ndarray, dict[str, np.ndarray]]]
+
+
 @dataclass
 class Pass:
     """A batch on its way forward, and what takes its gradient back."""
 
     x: np.ndarray
-    # Each takes the gradient of a layer's output to that of its input, and to those of parameters.
-    backward: list[Callable[[np.ndarray], tuple[np.ndarray, dict[str, np.ndarray]]]] = field(
-        default_factory=list
-    )
+    # Each takes the gradient of a layer's output to that of its input, and to those of parameters,
+    # or to their magnitudes.
+    backward: list[Backward] = field(default_factory=list)
     # How little a value may move before a winner or the sign of a ReLU's input changes.
     distance: float = math.inf
     moments: dict[str, np.ndarray] = field(default_factory=dict)
@@ -51,8 +54,6 @@ class ReferenceNetwork:
     """`parameters`, in every method, maps conv1.weight, norm1.gamma, dense1.bias ... to arrays.
 
     keys: of the dropout layers by name, dropout1 ... and dense1.dropout ..., for training.
-    through_moments: False leaves out of the gradients what goes through the means and variances of
-    batch norms, which cancels parts of the rest.
     """
 
     conv_filters: tuple[Any, ...]
@@ -64,7 +65,6 @@ class ReferenceNetwork:
     spatial_dropout: float = 0.0
     global_average_pool: bool = False
     keys: Mapping[str, int] = field(default_factory=dict)
-    through_moments: bool = True
 
     def blocks(self):
         """(number, block, whether it has a batch norm)."""
@@ -86,10 +86,22 @@ class ReferenceNetwork:
 
     def gradients(self, parameters, x, y, weights=None):
         """(loss, gradients by name)."""
-        run, targets = self._forward(parameters, x), self._targets(y)
+        return self._backward(self._forward(parameters, x), y, weights)
+
+    def magnitudes(self, parameters, x, y):
+        """By name, the gradients' sums over absolute values: what was summed before it cancelled.
+
+        An input counts as 1 at least: it is a sum of values of that order, which may have cancelled
+        as well. What goes through the means and variances of batch norms is left out: it cancels
+        the rest.
+        """
+        return self._backward(self._forward(parameters, x), y, absolute=True)[1]
+
+    def _backward(self, run, y, weights=None, absolute=False):
+        targets = self._targets(y)
         grad, gradients = self._loss("_backward")(run.x, targets, weights=weights), {}
         for backward in reversed(run.backward):
-            grad, own = backward(grad)
+            grad, own = backward(grad, absolute)
             gradients |= own
         return self._loss("")(run.x, targets, weights=weights), gradients
 
@@ -161,10 +173,11 @@ class ReferenceNetwork:
         x, weight = run.x, parameters[f"conv{k}.weight"]
         bias = None if normed else parameters[f"conv{k}.bias"]
 
-        def backward(grad):
-            dx, dweight, dbias = reference.conv2d_backward(
-                grad, x, weight, block.stride, self.padding
-            )
+        def backward(grad, absolute):
+            of = partial(reference.conv2d_backward, stride=block.stride, padding=self.padding)
+            dx, dweight, dbias = of(grad, x, weight)
+            if absolute:
+                _, dweight, dbias = of(np.abs(grad), _at_least_1(x), weight)
             own = {f"conv{k}.weight": dweight}
             return dx, own if normed else own | {f"conv{k}.bias": dbias}
 
@@ -177,10 +190,13 @@ class ReferenceNetwork:
             moments = parameters[f"{name}.running_mean"], parameters[f"{name}.running_var"]
         y, mean, variance = pointwise.batch_norm(x, gamma, beta, moments=moments)
 
-        def backward(grad):
+        def backward(grad, absolute):
             dx, dgamma, dbeta = pointwise.batch_norm_backward(grad, x, gamma)
-            if not self.through_moments:
-                dx = grad * gamma / np.sqrt(variance + 1e-5)
+            if absolute:
+                deviation = np.sqrt(variance + 1e-5)
+                dx = grad * gamma / deviation
+                dgamma = (np.abs(grad) * _at_least_1((x - mean) / deviation)).sum((0, 1, 2))
+                dbeta = np.abs(grad).sum((0, 1, 2))
             return dx, {f"{name}.gamma": dgamma, f"{name}.beta": dbeta}
 
         run.moments |= {f"{name}.mean": mean, f"{name}.variance": variance}
@@ -188,7 +204,11 @@ class ReferenceNetwork:
 
     def _drop(self, run, name, rate, spatial):
         factor = pointwise.dropout_factor(run.x.shape, rate, self.keys[name], spatial)
-        run.add(run.x * factor, lambda grad: (grad * factor, {}))
+        run.add(run.x * factor, lambda grad, _: (grad * factor, {}))
+
+
+def _at_least_1(x):
+    return np.maximum(np.abs(x), 1)
 
 
 def _pool(run, kind):
@@ -200,31 +220,33 @@ def _pool(run, kind):
         best = np.sort(windows.reshape(n, height // 2, width // 2, 4, c), axis=3)[:, :, :, 2:]
         run.distance = min(run.distance, np.diff(best, axis=3).min())
         y, winners = reference.max_pool2d(run.x)
-        run.add(y, lambda grad: (reference.max_pool2d_backward(grad, winners, shape), {}))
+        run.add(y, lambda grad, _: (reference.max_pool2d_backward(grad, winners, shape), {}))
     elif kind == "avg":
         y = reference.avg_pool2d(run.x)
-        run.add(y, lambda grad: (reference.avg_pool2d_backward(grad, shape), {}))
+        run.add(y, lambda grad, _: (reference.avg_pool2d_backward(grad, shape), {}))
 
 
 def _activate(run, kind):
     x = run.x
     if kind in _KINKED:
         run.distance = min(run.distance, np.abs(x).min())
-    run.add(pointwise.activation(x, kind), lambda grad: (grad * pointwise.slope(x, kind), {}))
+    run.add(pointwise.activation(x, kind), lambda grad, _: (grad * pointwise.slope(x, kind), {}))
 
 
 def _average_all(run):
     shape = run.x.shape
     y = reference.global_avg_pool2d(run.x)
-    run.add(y, lambda grad: (reference.global_avg_pool2d_backward(grad, shape), {}))
+    run.add(y, lambda grad, _: (reference.global_avg_pool2d_backward(grad, shape), {}))
 
 
 def _connect(run, parameters, name):
     shape, weight = run.x.shape, parameters[f"{name}.weight"]
     x = run.x.reshape(len(run.x), -1)
 
-    def backward(grad):
+    def backward(grad, absolute):
         dx, dweight, dbias = reference.dense_backward(grad, x, weight)
+        if absolute:
+            _, dweight, dbias = reference.dense_backward(np.abs(grad), _at_least_1(x), weight)
         return dx.reshape(shape), {f"{name}.weight": dweight, f"{name}.bias": dbias}
 
     run.add(reference.dense(x, weight, parameters[f"{name}.bias"]), backward)

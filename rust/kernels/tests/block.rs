@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{for_each_product, rounding, values, zeros};
+use common::{for_each_product, values, winograd_rounding, zeros};
 use ferrocnn_kernels::conv::{After, OFF, conv_pool, conv_pool_backward, conv2d, conv2d_backward};
 use ferrocnn_kernels::pool::{max_pool, max_pool_backward};
 use ferrocnn_kernels::{BlockGeometry, KernelError, Padding};
@@ -174,7 +174,6 @@ proptest! {
         prop_assert_eq!(winners, expected_winners);
     }
 
-    /// Within twice the worst case of the direct sum.
     #[test]
     fn winograd_forward_is_near_the_truth(
         g in winograd_geometries(), batch in 1..7usize, seed: u64,
@@ -183,7 +182,7 @@ proptest! {
         let weight = values(g.conv.weight_shape(), seed ^ 1);
         let bias = values(g.conv.out_channels, seed ^ 2);
         let conv = true_conv(&g, &x, &weight, &bias);
-        let tolerance = 2.0 * rounding(9 * g.conv.in_channels + 1);
+        let tolerance = winograd_rounding(g.conv.in_channels);
         for after in [After::RELU, After::default()] {
             let (out, winners) = fused(&g, &x, &weight, &bias, after);
             assert_pooled(&g, &conv, (&out, &winners), after.relu, tolerance);
