@@ -171,11 +171,16 @@ def test_images_of_another_size_are_cropped_to_the_models(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    ("epochs", "sizes"),
-    [(3, [4, 6, 8]), (5, [4, 4, 6, 6, 8]), (7, [4, 4, 4, 6, 6, 8, 8])],
+    ("shares", "epochs", "sizes"),
+    [
+        ((0.5, 0.75, 1), 3, [4, 6, 8]),
+        ((0.5, 0.75, 1), 5, [4, 4, 6, 6, 8]),
+        ((0.5, 0.75, 1), 7, [4, 4, 4, 6, 6, 8, 8]),
+        ((0.5, 0.75), 2, [4, 6]),
+    ],
 )
 def test_small_images_come_first(
-    epochs: int, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+    shares: tuple[float, ...], epochs: int, sizes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each size is trained as a model of that size would be, with pixels of its own size."""
     X, y = data()
@@ -191,7 +196,7 @@ def test_small_images_come_first(
     monkeypatch.setattr(CNN, "train_step", spy)
     train(
         model, X, y, epochs=epochs, batch_size=12, learning_rate=0.1, shuffle=False, seed=0,
-        augment=augment, progressive=(0.5, 0.75, 1), progress=False,
+        augment=augment, progressive=shares, progress=False,
     )  # fmt: skip
     monkeypatch.undo()
     assert [len(images[0]) for images, _ in seen] == [size for size in sizes for _ in range(2)]
@@ -207,7 +212,7 @@ def test_small_images_come_first(
         by_hand.set_state(sized.snapshot())
     for name, value in model.state().items():
         np.testing.assert_array_equal(value, by_hand.state()[name])
-    assert model.training["progressive"] == [0.5, 0.75, 1]
+    assert model.training["progressive"] == list(shares)
 
 
 def test_a_gradient_is_clipped_to_its_norm() -> None:
@@ -334,9 +339,8 @@ def test_the_record_tells_all_options() -> None:
         ({"progressive": 1.0}, "progressive: expected a list of shares up to 1"),
         ({"progressive": (0.5, "all")}, "progressive: expected a number"),
         ({"progressive": (0.0, 1)}, "progressive: expected a finite number above 0, got 0"),
-        ({"progressive": (0.5,)}, "progressive: expected shares up to 1, the last 1"),
-        ({"progressive": (2, 1)}, "progressive: expected shares up to 1, the last 1"),
-        ({"progressive": (0.5, 1), "epochs": 2}, r"progressive: expected \[1\] without augment"),
+        ({"progressive": (2, 1)}, "progressive: expected shares up to 1, got"),
+        ({"progressive": (0.5,), "epochs": 2}, r"progressive: expected \[1\] without augment"),
         (
             {"progressive": (0.5, 1), "augment": Augment()},
             r"progressive: expected no more sizes than epochs \(1\), .*, got 2",

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 def check_progressive(shares: object, epochs: int, augment: Augment | None) -> tuple[float, ...]:
-    """Return the shares of the model's size, the last 1, one or more epochs for each."""
+    """Return the shares of the model's size, up to 1, one or more epochs for each."""
     if not isinstance(shares, Sequence) or isinstance(shares, str) or not shares:
         raise TypeError(f"progressive: expected a list of shares up to 1, got {shares!r}")
     checked = tuple(check_positive_float("progressive", share) for share in shares)
-    if max(checked) > 1 or checked[-1] != 1:
-        raise ValueError(f"progressive: expected shares up to 1, the last 1, got {shares}")
+    if max(checked) > 1:
+        raise ValueError(f"progressive: expected shares up to 1, got {shares}")
     if min(checked) < 1 and augment is None:
         raise ValueError(
             f"progressive: expected [1] without augment, which makes smaller images, got {shares}; "

@@ -101,9 +101,10 @@ def train(
         average: decay of an exponential moving average of the weights, below 1. Validation,
             callbacks and the trained model get the average.
         progressive: sizes of the training images over the run, as shares of the model's; each is
-            kept for an equal part of the epochs, one or more, and the last is 1. Small images are
-            fast, and good enough to begin with. Needs `augment`, which makes them, and a model with
-            global_average_pool.
+            kept for an equal part of the epochs, one or more. Small images are fast, and good
+            enough to begin with; a last share below 1 suits crops, which show things larger than
+            inference does (Touvron et al. 2019). Needs `augment`, which makes them, and a model
+            with global_average_pool.
         run: a folder, new or empty, that keeps the run: settings, results, best and last model,
             and what resuming needs (see `Run`). Written after each epoch, before the callbacks.
         resume: whether to go on with the run that the folder holds; where it holds none yet, one
