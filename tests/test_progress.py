@@ -59,15 +59,15 @@ def test_stream_decides(
 
 
 def test_line_of_an_epoch() -> None:
-    # 500 images in 4 s; two of five epochs are done, so three of 4 s are left.
-    assert epoch_line(history(2, seconds=4.0), epochs=5, images=500) == (
+    # 500 images in 4 s.
+    assert epoch_line(history(2, seconds=4.0), epochs=5, images=500, left=12.0) == (
         "epoch 2/5: loss 0.5000, accuracy 0.5100, val_loss 1.0000, val_accuracy 0.4100, "
         "125 images/s, 0:12 left"
     )
 
 
 def test_line_without_validation_and_of_the_last_epoch() -> None:
-    line = epoch_line(history(2, seconds=4.0, validation=False), epochs=2, images=500)
+    line = epoch_line(history(2, seconds=4.0, validation=False), epochs=2, images=500, left=0.0)
     assert line == "epoch 2/2: loss 0.5000, accuracy 0.5100, 125 images/s"
 
 
@@ -75,11 +75,12 @@ def test_line_without_validation_and_of_the_last_epoch() -> None:
     ("seconds", "left"), [(0.2, "0:00"), (59.6, "1:00"), (61, "1:01"), (3725, "1:02:05")]
 )
 def test_time_left(seconds: float, left: str) -> None:
-    assert epoch_line(history(1, seconds), epochs=2, images=10).endswith(f", {left} left")
+    line = epoch_line(history(1, 1.0), epochs=2, images=10, left=seconds)
+    assert line.endswith(f", {left} left")
 
 
 def test_epoch_that_took_no_measurable_time() -> None:
-    assert "images/s" in epoch_line(history(1, seconds=0.0), epochs=1, images=10)
+    assert "images/s" in epoch_line(history(1, seconds=0.0), epochs=1, images=10, left=0.0)
 
 
 def test_bar_shows_the_running_numbers_and_leaves_the_epochs(
@@ -91,7 +92,7 @@ def test_bar_shows_the_running_numbers_and_leaves_the_epochs(
     reporter.bar.mininterval = 0  # draw every batch
     reporter.batch(50, 0.25, 0.75)
     reporter.batch(50, 0.125, 0.875)
-    reporter.epoch(history(1, seconds=1.0))
+    reporter.epoch(history(1, seconds=1.0), left=1.0)
     reporter.batch(50, 0.0625, 0.9375)
     reporter.close()
     drawn = screen.getvalue()
@@ -102,7 +103,7 @@ def test_bar_shows_the_running_numbers_and_leaves_the_epochs(
     assert " left" in drawn
     kept = [line for line in drawn.split("\n") if line.rpartition("\r")[2].strip()]
     assert [line.rpartition("\r")[2] for line in kept] == [
-        epoch_line(history(1, seconds=1.0), 2, 100)
+        epoch_line(history(1, seconds=1.0), 2, 100, 1.0)
     ]
 
 
@@ -197,7 +198,7 @@ class Noting(Reporter):
         self.said.append("forecast")
         self.seconds.append(seconds)
 
-    def epoch(self, history: History) -> None:
+    def epoch(self, history: History, left: float) -> None:
         self.said.append("epoch")
 
 
@@ -241,10 +242,14 @@ def test_forecast_comes_at_the_latest_after_the_first_epoch(
 def test_forecast_counts_pixels_where_sizes_change(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches of half the size take a quarter of the time, and need less memory."""
     said: list[tuple[float, int | None]] = []
+    ends: list[tuple[float, float]] = []
 
     class Forecast(Reporter):
         def forecast(self, seconds: float, memory: int | None) -> None:
             said.append((seconds, memory))
+
+        def epoch(self, history: History, left: float) -> None:
+            ends.append((clock[0], left))
 
     clock, step = [0.0], ferrocnn.CNN.train_step
 
@@ -256,18 +261,24 @@ def test_forecast_counts_pixels_where_sizes_change(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("ferrocnn.trainer.time.perf_counter", lambda: clock[0])
     monkeypatch.setattr("ferrocnn.training.open_reporter", lambda *_: Forecast())
     images = np.zeros((80, 8, 8, 3), np.uint8)
-    for sizes, small, memory in [((0.5, 0.5, 1.0), 2, False), ((1.0, 0.5, 1.0), 1, True)]:
+    # What the first ten batches take, or as many as fill a second.
+    for sizes, known, memory in [
+        ((0.5, 0.5, 1.0), 1.0, False),
+        ((1.0, 0.5, 1.0), 2.5, True),
+        ((0.75, 0.5, 0.5), 10 * 0.25 * 0.75**2, True),
+    ]:
         model = ferrocnn.CNN((8, 8, 3), [(2, 3)], [1], global_average_pool=True, seed=0)
         said.clear()
+        ends.clear()
         started = clock[0]
-        known = started + (1.0 if sizes[0] < 1 else 2.5)
         ferrocnn.train(
             model, images, np.arange(80) % 2, epochs=3, batch_size=4, seed=0,
             augment=ferrocnn.Augment(), progressive=sizes,
         )  # fmt: skip
-        assert clock[0] - started == pytest.approx((small / 4 + 3 - small) * 20 * 0.25)
-        assert said == [(pytest.approx(clock[0] - known), said[0][1])]
+        assert clock[0] - started == pytest.approx(sum(size**2 for size in sizes) * 20 * 0.25)
+        assert said == [(pytest.approx(clock[0] - started - known), said[0][1])]
         assert (said[0][1] is not None) is memory
+        assert [left for _, left in ends] == [pytest.approx(clock[0] - time) for time, _ in ends]
 
 
 def test_memory_is_that_of_this_process() -> None:

@@ -21,8 +21,8 @@ class Reporter:
         Called once, after the first batches.
         """
 
-    def epoch(self, history: "History") -> None:
-        """Take note of the epoch that was just added to `history`."""
+    def epoch(self, history: "History", left: float) -> None:
+        """Take note of the epoch that was just added to `history`; `left` seconds follow."""
 
     def interrupted(self) -> None:
         """Take note of a Ctrl-C that waits. Called by its handler, amid anything else."""
@@ -42,9 +42,9 @@ class LineReporter(Reporter):
         """Print what is to be expected."""
         print(forecast_line(seconds, self.epochs, memory), file=sys.stderr, flush=True)
 
-    def epoch(self, history: "History") -> None:
+    def epoch(self, history: "History", left: float) -> None:
         """Print the newest epoch."""
-        print(epoch_line(history, self.epochs, self.images), file=sys.stderr, flush=True)
+        print(epoch_line(history, self.epochs, self.images, left), file=sys.stderr, flush=True)
 
     def interrupted(self) -> None:
         """Print what is waited for."""
@@ -79,9 +79,9 @@ class BarReporter(Reporter):
         """Print above the bar what is to be expected."""
         self.bar.write(forecast_line(seconds, self.epochs, memory), file=sys.stderr)
 
-    def epoch(self, history: "History") -> None:
+    def epoch(self, history: "History", left: float) -> None:
         """Print the newest epoch above the bar."""
-        self.bar.write(epoch_line(history, self.epochs, self.images), file=sys.stderr)
+        self.bar.write(epoch_line(history, self.epochs, self.images, left), file=sys.stderr)
         if history.epochs < self.epochs:
             self.bar.set_description_str(f"epoch {history.epochs + 1}/{self.epochs}")
 
@@ -144,16 +144,15 @@ def forecast_line(seconds: float, epochs: int, memory: int | None) -> str:
     return line if memory is None else f"{line}, {memory / 1e6:.0f} MB of memory"
 
 
-def epoch_line(history: "History", epochs: int, images: int) -> str:
-    """Describe the newest epoch of `history` in one line, with speed and time left."""
+def epoch_line(history: "History", epochs: int, images: int, left: float) -> str:
+    """Describe the newest epoch of `history` in one line, with speed and the seconds left."""
     parts = [f"loss {loss_text(history.loss[-1])}", f"accuracy {history.accuracy[-1]:.4f}"]
     if history.val_loss:
         parts.append(f"val_loss {loss_text(history.val_loss[-1])}")
         parts.append(f"val_accuracy {history.val_accuracy[-1]:.4f}")
     parts.append(f"{images / max(history.seconds[-1], 1e-9):.0f} images/s")
     if history.epochs < epochs:
-        mean_seconds = sum(history.seconds) / history.epochs
-        parts.append(f"{_duration(mean_seconds * (epochs - history.epochs))} left")
+        parts.append(f"{_duration(left)} left")
     return f"epoch {history.epochs}/{epochs}: " + ", ".join(parts)
 
 

@@ -54,18 +54,15 @@ class Sizes:
             for share in shares
         ]
         self._epochs = epochs
+        self.largest = max(shares)
 
     def at(self, epoch: int) -> "Size":
         """Return the size of an epoch, counted from 0."""
         return self._sizes[epoch * len(self._sizes) // self._epochs]
 
-    def left(self, epoch: int) -> float:
-        """Return how many epochs like this one take the time of all from it on.
-
-        Time grows with the number of pixels.
-        """
-        pixels = [math.prod(self.at(e).model.input_shape[:2]) for e in range(epoch, self._epochs)]
-        return sum(pixels) / pixels[0]
+    def work(self, first: int, end: int) -> int:
+        """Return the pixels of an image over these epochs, by which their time grows."""
+        return sum(math.prod(self.at(epoch).model.input_shape[:2]) for epoch in range(first, end))
 
 
 def _resized(model: "CNN", share: float) -> "CNN":

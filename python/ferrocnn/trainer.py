@@ -142,7 +142,8 @@ class Trainer:
                 self._end_epoch(callbacks)
                 if save is not None:
                     save(self.state())
-                reporter.epoch(self.history)  # an epoch that was seen to end has been saved
+                # An epoch that was seen to end has been saved.
+                reporter.epoch(self.history, self._seconds_left())
                 interrupts.pass_on()
         except KeyboardInterrupt:
             if not interrupts.at_once:
@@ -178,7 +179,8 @@ class Trainer:
         epoch, batch = self.history.epochs, self._progress.batch
         if not (self._pace.known or batch == len(self._batches)):
             return
-        seconds = self._pace.mean * (self._sizes.left(epoch) * len(self._batches) - batch)
+        left = self._sizes.work(epoch, self.epochs) / self._sizes.work(epoch, epoch + 1)
+        seconds = self._pace.mean * (left * len(self._batches) - batch)
         if self._validation is not None:
             X = self._validation.X[: self._batches.size]
             started = time.perf_counter()
@@ -186,8 +188,14 @@ class Trainer:
             share = len(self._validation) / len(X)
             seconds += (time.perf_counter() - started) * share * (self.epochs - epoch)
         self._pace = None
-        share = self._sizes.at(epoch).share
-        reporter.forecast(seconds, peak_memory() if share == 1 else None)  # smaller ones need less
+        largest = self._sizes.at(epoch).share == self._sizes.largest  # smaller ones need less
+        reporter.forecast(seconds, peak_memory() if largest else None)
+
+    def _seconds_left(self) -> float:
+        """Tell what the epochs that are over let expect of the others."""
+        done = self.history.epochs
+        pace = sum(self.history.seconds) / self._sizes.work(0, done)
+        return pace * self._sizes.work(done, self.epochs)
 
     def _step(self, epoch: int) -> tuple[float, float, int, int]:
         """Do one step; return the loss, what the images weigh together, the hits and the images."""

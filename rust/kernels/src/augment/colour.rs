@@ -1,6 +1,7 @@
 //! Brightness, contrast and saturation.
 
 use super::{byte, clamp};
+use crate::simd::elementwise;
 
 /// Shares of red, green and blue in a grey (ITU-R BT.601).
 const GREY: [f32; 3] = [0.299, 0.587, 0.114];
@@ -15,6 +16,15 @@ const LANES: usize = 12;
 /// image with the second, then that from their own grey with the third. What leaves 0..=255 on
 /// the way is clipped; the end is rounded.
 pub(super) fn change<const CHANNELS: usize>(
+    pixels: &mut [u8],
+    width: usize,
+    factors: [f32; 3],
+) {
+    elementwise(|| change_all::<CHANNELS>(pixels, width, factors));
+}
+
+#[inline(always)]
+fn change_all<const CHANNELS: usize>(
     pixels: &mut [u8],
     width: usize,
     [brightness, contrast, saturation]: [f32; 3],
@@ -53,6 +63,7 @@ fn grey<const CHANNELS: usize>(pixel: [f32; CHANNELS]) -> f32 {
 }
 
 /// The mean grey of an image, made brighter. Each row is summed by itself, which rounds less.
+#[inline(always)]
 fn mean_grey<const CHANNELS: usize>(pixels: &[u8], width: usize, brightness: f32) -> f32 {
     let mut total = 0.0;
     for row in pixels.chunks_exact(width * CHANNELS) {

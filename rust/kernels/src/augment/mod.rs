@@ -2,7 +2,7 @@
 //! itself, and mixup of the images of a batch.
 //!
 //! What happens to an image depends on the key and on its index in the batch alone. All arithmetic
-//! is plain, in a fixed order and compiled once, so every instruction set gives the same bits.
+//! is plain and in a fixed order, so every instruction set gives the same bits.
 
 mod colour;
 mod cutout;

@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use super::positions::Positions;
 use super::{Shape, byte};
 use crate::scratch::{self, Free, lend};
+use crate::simd::elementwise;
 
 /// Floats of a pixel that are worked on together; the last pixel of a row has as many behind it.
 const LANES: usize = 4;
@@ -64,19 +65,18 @@ pub(super) fn resize(
                 mean[row..].fill(0.0);
                 for (out, (first, weights)) in out.chunks_exact_mut(out_row).zip(rows.iter()) {
                     let lines = image[first * row..].chunks_exact(row);
-                    mean_of_rows(
-                        lines.map(|line| &line[used.clone()]),
-                        weights,
-                        &mut mean[used.clone()],
-                    );
+                    let lines = lines.map(|line| &line[used.clone()]);
+                    elementwise(|| mean_of_rows(lines, weights, &mut mean[used.clone()]));
                     match channels {
                         1 => mean_of_columns(mean, columns, 1, result),
                         3 => mean_of_columns(mean, columns, 3, result),
                         _ => mean_of_columns(mean, columns, channels, result),
                     }
-                    for (out, &mean) in out.iter_mut().zip(result.iter()) {
-                        *out = byte(mean);
-                    }
+                    elementwise(|| {
+                        for (out, &mean) in out.iter_mut().zip(result.iter()) {
+                            *out = byte(mean);
+                        }
+                    });
                 }
             });
         });
@@ -120,6 +120,7 @@ fn fill(weights: &mut [f32], distance: f64, reach: f64) {
 }
 
 /// The weighted sum of rows of bytes, two at a time.
+#[inline(always)]
 fn mean_of_rows<'a>(mut lines: impl Iterator<Item = &'a [u8]>, weights: &[f32], mean: &mut [f32]) {
     let (pairs, rest) = weights.as_chunks::<2>();
     mean.fill(0.0);
