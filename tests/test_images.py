@@ -60,6 +60,16 @@ class TestLoad:
         for path, pixels in zip(dataset.paths, dataset.images, strict=True):
             np.testing.assert_array_equal(pixels, dataset.preprocessing(path))
 
+    def test_resized_to_what_preprocessing_makes_by_way_of_the_stored_size(
+        self, pets: Path
+    ) -> None:
+        stored = load_images(pets, (24, 18))
+        dataset = stored.resized((16, 12))
+        assert dataset.preprocessing == Preprocessing((16, 12), stored_size=(24, 18))
+        assert stored.resized((24, 18)).preprocessing == stored.preprocessing
+        for path, pixels in zip(dataset.paths, dataset.images, strict=True):
+            np.testing.assert_array_equal(pixels, dataset.preprocessing(path))
+
     def test_subfolders_belong_to_their_class(self, pets: Path) -> None:
         write_pictures(pets / "Dog" / "puppies" / "small", 2)
         assert np.bincount(load_images(str(pets)).labels).tolist() == [10, 7]

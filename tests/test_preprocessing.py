@@ -56,6 +56,16 @@ class TestPixels:
         assert result.shape == (*size, 3)
         assert np.abs(result - expected).max() <= 1.5  # it rounds after each axis
 
+    def test_stored_size_comes_first(self) -> None:
+        pixels = random_pixels(40, 30)
+        stored = Preprocessing((12, 16))(Image.fromarray(pixels))
+        result = Preprocessing((30, 20), stored_size=(12, 16))(Image.fromarray(pixels))
+        expected = Preprocessing((30, 20))(Image.fromarray(stored))
+        np.testing.assert_array_equal(result, expected)
+        assert Preprocessing((12, 16)).resized((30, 20)) == Preprocessing(
+            (30, 20), stored_size=(12, 16)
+        )
+
     def test_large_jpeg_is_about_the_full_decode(self, tmp_path: Path) -> None:
         smooth = Image.fromarray(random_pixels(9, 7)).resize((700, 900), Image.Resampling.BICUBIC)
         smooth.save(tmp_path / "a.jpg", quality=95)
@@ -208,7 +218,10 @@ class TestErrors:
 
 class TestFields:
     def test_round_trip_through_json(self) -> None:
-        for prepare in (Preprocessing(), Preprocessing((32, 48), exif_orientation=False)):
+        for prepare in (
+            Preprocessing(),
+            Preprocessing((32, 48), exif_orientation=False, stored_size=(48, 72)),
+        ):
             values = json.loads(json.dumps(prepare.to_dict()))
             assert Preprocessing.from_dict(values) == prepare
 
@@ -231,6 +244,16 @@ class TestFields:
     def test_value_that_cannot_be_honoured(self, name: str, value: object) -> None:
         with pytest.raises(ValueError, match=rf"{name}: expected"):
             Preprocessing.from_dict(Preprocessing().to_dict() | {name: value})
+
+    @pytest.mark.parametrize("size", [(0, 4), (4,), "4", (4.5, 4)])
+    def test_stored_size_that_is_none(self, size: object) -> None:
+        with pytest.raises((ValueError, TypeError), match="stored_size: expected"):
+            Preprocessing(stored_size=size)  # type: ignore[arg-type]
+
+    def test_a_record_without_stored_size_is_an_older_one(self) -> None:
+        values = Preprocessing((5, 6)).to_dict()
+        assert values.pop("stored_size") is None
+        assert Preprocessing.from_dict(values) == Preprocessing((5, 6))
 
     def test_missing_and_unknown_keys(self) -> None:
         values = Preprocessing().to_dict()

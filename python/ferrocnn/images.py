@@ -18,7 +18,7 @@ from ferrocnn.cache import PictureCache, Pictures
 from ferrocnn.checks import check_fraction, check_int
 from ferrocnn.decoding import Decoder, decoders_for
 from ferrocnn.folders import SkippedFile, read_layout
-from ferrocnn.preprocessing import Preprocessing, quiet_pillow
+from ferrocnn.preprocessing import Preprocessing, quiet_pillow, resize
 
 __all__ = ["ImageDataset", "SkippedFile", "load_images"]
 
@@ -101,6 +101,19 @@ class ImageDataset:
                     f"{name!r} with {fraction}; add images or change the fraction"
                 )
         return self._part(~chosen), self._part(chosen)
+
+    def resized(self, image_size: tuple[int, int]) -> ImageDataset:
+        """Return the images in another size, as a model of that size sees those it is trained on.
+
+        For the validation of a model whose training images are larger than its own, because
+        `Augment` takes crops of them. The pixels are those that `preprocessing` of the result
+        makes of the files.
+        """
+        preprocessing = self.preprocessing.resized(image_size)
+        images = np.empty((len(self), *preprocessing.image_size, 3), np.uint8)
+        for target, image in zip(images, self.images, strict=True):
+            target[...] = resize(image, preprocessing.image_size)
+        return replace(self, images=images, preprocessing=preprocessing)
 
     def _part(self, chosen: NDArray[np.bool_]) -> ImageDataset:
         return replace(

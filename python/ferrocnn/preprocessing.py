@@ -12,7 +12,7 @@ import stat
 import threading
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,6 +52,9 @@ class Preprocessing:
         exif_orientation: whether a picture is turned upright as its EXIF data says. (A TIFF file
             always is: Pillow does it while reading.)
         scale: range of the floats that the model makes of the bytes; ``"0..1"``, division by 255.
+        stored_size: ``(height, width)`` to which the picture is resized first; None: at once. A
+            model that was trained on crops of images of that size sees pictures as sharp as they
+            were.
 
     Raises:
         ValueError: a field holds what this version cannot honour.
@@ -63,9 +66,13 @@ class Preprocessing:
     fit: str = "stretch"
     exif_orientation: bool = True
     scale: str = "0..1"
+    stored_size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "image_size", _checked_size(self.image_size))
+        object.__setattr__(self, "image_size", _checked_size("image_size", self.image_size))
+        if self.stored_size is not None:
+            stored_size = _checked_size("stored_size", self.stored_size)
+            object.__setattr__(self, "stored_size", stored_size)
         if not isinstance(self.exif_orientation, bool):
             raise ValueError(
                 f"exif_orientation: expected True or False, got {self.exif_orientation!r}"
@@ -79,23 +86,30 @@ class Preprocessing:
 
     def to_dict(self) -> dict[str, object]:
         """Return the fields as JSON has them; :meth:`from_dict` reads them back."""
-        return {**asdict(self), "image_size": list(self.image_size)}
+        stored_size = None if self.stored_size is None else list(self.stored_size)
+        return {**asdict(self), "image_size": list(self.image_size), "stored_size": stored_size}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
-        """Build from what :meth:`to_dict` gave.
+        """Build from what :meth:`to_dict` gave, of early versions without ``stored_size``.
 
         Raises:
             ValueError: a key is missing or unknown, or a value cannot be honoured.
         """
         expected = {field.name for field in fields(cls)}
-        if not isinstance(values, Mapping) or set(values) != expected:
+        if not isinstance(values, Mapping) or {*values, "stored_size"} != expected:
             got = sorted(map(str, values)) if isinstance(values, Mapping) else values
             raise ValueError(f"preprocessing: expected the keys {sorted(expected)}, got {got!r}")
         try:
             return cls(**values)
         except TypeError as error:
             raise ValueError(f"preprocessing: {error}") from error
+
+    def resized(self, image_size: tuple[int, int]) -> Preprocessing:
+        """Return what makes images of another size by way of the present one."""
+        if image_size == self.image_size:
+            return self
+        return replace(self, image_size=image_size, stored_size=self.image_size)
 
     def __call__(self, image: str | os.PathLike[str] | Image.Image) -> NDArray[np.uint8]:
         """Read one picture; Pillow's warnings are silenced meanwhile.
@@ -142,7 +156,7 @@ class Preprocessing:
                 if opened.format == "EPS":  # its loader would run Ghostscript on an unknown program
                     raise ValueError("PostScript is a program, not a picture")
                 # Of both axes the longer, as a turned picture swaps them.
-                least = _DRAFT_MARGIN * max(self.image_size)
+                least = _DRAFT_MARGIN * max(self.stored_size or self.image_size)
                 drafted = opened.draft(None, (least, least))
                 return self._pixels(opened, box=drafted[1] if drafted else None)
         except UnidentifiedImageError:
@@ -165,13 +179,24 @@ class Preprocessing:
         _check_pixel_count(image)
         image.load()
         orientation = _orientation(image) if self.exif_orientation else 1
-        height, width = self.image_size
+        height, width = self.stored_size or self.image_size
         size = (height, width) if orientation >= 5 else (width, height)
         # A drafted image is rounded up to whole pixels; `box` is the exact extent within it.
         small = _to_rgb(image).resize(size, Image.Resampling.BILINEAR, box=box)
         if orientation in _UPRIGHT:
             small = small.transpose(Image.Transpose[_UPRIGHT[orientation]])
-        return np.array(small, dtype=np.uint8)
+        return resize(np.array(small, dtype=np.uint8), self.image_size)
+
+
+def resize(pixels: NDArray[np.uint8], image_size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return ``(height, width, 3)`` pixels in another size, or themselves if it is their own."""
+    from PIL import Image
+
+    height, width = image_size
+    if pixels.shape[:2] == image_size:
+        return pixels
+    image = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
+    return np.array(image, dtype=np.uint8)
 
 
 class _QuietPillow:
@@ -284,11 +309,11 @@ def _check_pixel_count(image: Image.Image) -> None:
         )
 
 
-def _checked_size(size: object) -> tuple[int, int]:
+def _checked_size(argument: str, size: object) -> tuple[int, int]:
     """``(height, width)`` as two positive ints; JSON gives a list."""
     if not isinstance(size, tuple | list) or len(size) != 2:
         raise ValueError(
-            f"image_size: expected (height, width), got {size!r}; for example (64, 64)"
+            f"{argument}: expected (height, width), got {size!r}; for example (64, 64)"
         )
-    height, width = (check_positive_int("image_size", side) for side in size)
+    height, width = (check_positive_int(argument, side) for side in size)
     return height, width

@@ -4,7 +4,6 @@ import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
@@ -208,7 +207,7 @@ def train(
             callbacks = [*run.callbacks(), *callbacks]
         if dataset is not None:
             model.class_names = dataset.class_names
-            model.preprocessing = replace(dataset.preprocessing, image_size=model.input_shape[:2])
+            model.preprocessing = dataset.preprocessing.resized(model.input_shape[:2])
         reporter = open_reporter(progress, epochs, len(training), trainer.images_done)
         stack.callback(reporter.close)
         return trainer.run(callbacks, reporter, None if run is None else run.save)
@@ -272,7 +271,7 @@ def _unpack(
             f"{', '.join(dataset.class_names)}"
         )
     _check_names("X_train", dataset, model.class_names)
-    own = replace(dataset.preprocessing, image_size=model.input_shape[:2])
+    own = dataset.preprocessing.resized(model.input_shape[:2])
     if model.preprocessing not in (None, own):
         raise ValueError(
             f"X_train: expected images made by the model's {model.preprocessing}, "

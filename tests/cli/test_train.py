@@ -227,9 +227,8 @@ class TestTrain:
         succeed("train", pets, *words)
         model = ferrocnn.load("model.npz")
         assert model.training["augment"] == ferrocnn.Augment(shift=2, cutout=4, crop=0.5).to_dict()
-        assert sizes == [(16, 16), (24, 24)]
-        assert model.preprocessing is not None
-        assert model.preprocessing.image_size == (16, 16)
+        assert sizes == [(24, 24)]
+        assert model.preprocessing == ferrocnn.Preprocessing((16, 16), stored_size=(24, 24))
         with Image.open("seen.png") as picture:
             assert picture.width > picture.height > 4 * 16
         assert invoke("train", pets, "--no-augment", "--augmented-picture", "x").exit_code == 2

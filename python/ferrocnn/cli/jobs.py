@@ -47,19 +47,14 @@ class Job:
         """
         from ferrocnn.images import load_images
 
-        size = self.image_size
+        size = self.stored_size or self.image_size
         dataset = load_images(folder, (size, size), cache=cache, progress=True)
         for line in describe_dataset(dataset, folder):
             click.echo(line)
         if dataset.validation is not None:
             note("the folder's own train/val split is used; --val-fraction is not")
         training, validation = dataset.split(self.val_fraction, self.seed)
-        if self.stored_size is not None:
-            stored = (self.stored_size, self.stored_size)
-            larger = load_images(folder, stored, cache=cache, progress=True)
-            if larger.paths != dataset.paths:
-                raise ValueError(f"{folder}: its files changed while they were read; try again")
-            training, _ = larger.split(self.val_fraction, self.seed)
+        validation = validation.resized((self.image_size, self.image_size))
         click.echo(
             f"{plural(len(training), 'image')} to train on, {len(validation):,} to validate on"
         )
