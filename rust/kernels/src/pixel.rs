@@ -14,9 +14,13 @@ impl Pixel for f32 {
 }
 
 impl Pixel for u8 {
-    /// Divides, as NumPy does: a product with 1/255 would differ in the last bit.
+    /// Divided by 255, as NumPy does it: to the last bit, which a product with 1/255 would miss, but
+    /// without a division, which takes a vector ten cycles. 1/255 is 257/65536 and that over 65536
+    /// and so on; the first product is exact.
     #[inline(always)]
     fn to_f32(self) -> f32 {
-        f32::from(self) / 255.0
+        const STEP: f32 = 1.0 / 65536.0;
+        let value = f32::from(self);
+        value * (257.0 * STEP) + value * (257.0 * STEP * STEP * (1.0 + STEP))
     }
 }
