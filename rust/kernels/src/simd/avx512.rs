@@ -142,7 +142,13 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn store_index(self, target: *mut u8, count: usize, value: __m512i) {
         // SAFETY: as above; bytes that the mask leaves out are not written.
-        unsafe { _mm512_mask_cvtepi32_storeu_epi8(target.cast(), mask(count), value) }
+        unsafe {
+            if count == Self::LANES {
+                _mm_storeu_si128(target.cast(), _mm512_cvtepi32_epi8(value));
+            } else {
+                _mm512_mask_cvtepi32_storeu_epi8(target.cast(), mask(count), value);
+            }
+        }
     }
 
     #[inline(always)]
