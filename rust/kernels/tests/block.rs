@@ -36,6 +36,22 @@ fn winograd_geometries() -> impl Strategy<Value = BlockGeometry> {
         })
 }
 
+/// 3x3 kernels over two to four channels, also wider than the tiles that are transformed at once.
+fn few_channel_geometries() -> impl Strategy<Value = BlockGeometry> {
+    let width = prop_oneof![2..30usize, 60..90usize];
+    let filters = prop_oneof![1..9usize, Just(16), Just(24), Just(40)];
+    let padding = prop_oneof![
+        Just(Padding::Same),
+        Just(Padding::Valid),
+        Just(Padding::Explicit { top: 2, bottom: 0, left: 1, right: 3 }),
+        Just(Padding::Explicit { top: 7, bottom: 1, left: 9, right: 0 })
+    ];
+    ((2..12usize, width, 2..5usize), filters, padding)
+        .prop_filter_map("fits", |(input, filters, padding)| {
+            BlockGeometry::new(input, (3, 3), filters, padding).ok()
+        })
+}
+
 fn shape(batch: usize, [h, w, c]: [usize; 3]) -> (usize, usize, usize, usize) {
     (batch, h, w, c)
 }
@@ -107,7 +123,7 @@ fn fused(
 
 /// Whether the fused forward of this geometry is the direct sum, in the order of the general one.
 fn is_direct(g: &BlockGeometry) -> bool {
-    g.conv.weight_shape()[..2] != [3, 3] || g.conv.in_channels < 8
+    g.conv.weight_shape()[..2] != [3, 3] || [1, 5, 6, 7].contains(&g.conv.in_channels)
 }
 
 /// Every output near the truth, and every winner at a place whose value is near the largest.
@@ -176,7 +192,9 @@ proptest! {
 
     #[test]
     fn winograd_forward_is_near_the_truth(
-        g in winograd_geometries(), batch in 1..7usize, seed: u64,
+        g in prop_oneof![winograd_geometries(), few_channel_geometries()],
+        batch in 1..7usize,
+        seed: u64,
     ) {
         let x = values(shape(batch, g.conv.input_shape()), seed);
         let weight = values(g.conv.weight_shape(), seed ^ 1);
@@ -192,7 +210,9 @@ proptest! {
     /// Both kinds of forward, with each kind of vector full, partly filled and several.
     #[test]
     fn factors_and_addends_come_after_the_pool_and_before_the_relu(
-        g in prop_oneof![geometries(), winograd_geometries()], batch in 1..4usize, seed: u64,
+        g in prop_oneof![geometries(), winograd_geometries(), few_channel_geometries()],
+        batch in 1..4usize,
+        seed: u64,
     ) {
         let x = values(shape(batch, g.conv.input_shape()), seed);
         let weight = values(g.conv.weight_shape(), seed ^ 1);
@@ -298,8 +318,10 @@ fn vectors_of_another_length_than_the_channels_are_refused() {
 
 /// docs/architecture.md quotes the figures that this prints.
 #[test]
-fn winograd_rounds_less_than_three_times_as_much_as_the_direct_sum() {
-    for channels in [8, 16, 64] {
+fn winograd_rounds_a_few_times_as_much_as_the_direct_sum() {
+    // The roundings of the transforms weigh the more the fewer the terms: by `winograd_rounding`, one
+    // and a half times as much over 3 channels as over 8.
+    for (channels, limit) in [(3, 4.0), (8, 3.0), (16, 3.0), (64, 3.0)] {
         let g = BlockGeometry::new((32, 32, channels), (3, 3), 16, Padding::Same).unwrap();
         let (x, weight) = (values((1, 32, 32, channels), 1), values((3, 3, channels, 16), 2));
         let bias = values(16, 3);
@@ -316,6 +338,6 @@ fn winograd_rounds_less_than_three_times_as_much_as_the_direct_sum() {
         let direct = error(&general_pool(&g, &general_conv(&g, &x, &weight, &bias)).0);
         let winograd = error(&fused(&g, &x, &weight, &bias, After::RELU).0);
         println!("{channels} channels: direct {direct:.2e}, Winograd {winograd:.2e}");
-        assert!(winograd < 3.0 * direct, "{channels} channels: {winograd} against {direct}");
+        assert!(winograd < limit * direct, "{channels} channels: {winograd} against {direct}");
     }
 }

@@ -38,8 +38,9 @@ pub(crate) fn place<T: Pixel>(
     }
 }
 
+/// As numbers from 0 to 1.
 #[inline(always)]
-fn copy<T: Pixel>(source: &[T], target: &mut [f32]) {
+pub(super) fn copy<T: Pixel>(source: &[T], target: &mut [f32]) {
     for (target, &value) in target.iter_mut().zip(source) {
         *target = value.to_f32();
     }

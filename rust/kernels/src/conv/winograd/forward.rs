@@ -3,16 +3,19 @@
 use super::filters::Filters;
 use super::inputs::Inputs;
 use super::memory::{Memory, Sizes};
+use super::outputs::{Corner, Output, Pooled, Whole};
 use super::product::multiply;
-use super::transforms::{output_tile, pool_tile};
-use super::{GAP, OUTPUTS, PANEL, PLANES, POOLED, TILES, panel_width};
+use super::transforms::output_columns;
+use super::{
+    GAP, OUTPUTS, PANEL, PLANES, POOLED, TILES, few_channels, has_few_channels, panel_width,
+};
 use crate::conv::after::After;
 use crate::conv::bands::{Band, Bands};
 use crate::conv::padded::image_size;
 use crate::geometry::{BlockGeometry, ConvGeometry};
 use crate::pixel::Pixel;
 use crate::scratch;
-use crate::simd::{Kernel, Simd, dispatch, load_up_to, store_up_to};
+use crate::simd::{Kernel, Simd, dispatch};
 use crate::threads::{Parts, chunks_mut, for_each};
 
 /// As [`crate::conv::conv_pool`], for a geometry that [`super::suits`]; the slices have its shapes.
@@ -64,10 +67,27 @@ fn run<T: Pixel, P: Parts, O: Output>(
         for_each(outputs, |index, part| {
             let band = bands.band(index);
             let x = &x[band.image * input..][..band.images * input];
-            scratch::with(sizes.memory(), |memory| {
-                let (memory, output) = (sizes.split(memory), output(part));
-                dispatch(Tiles { frame, band, x, filters, sizes, memory, output });
-            });
+            let output = output(part);
+            if has_few_channels(conv) {
+                let rows = few_channels::memory_size(frame, band.rows);
+                scratch::with(rows, |memory| {
+                    let panel = sizes.panel;
+                    dispatch(few_channels::Tiles {
+                        frame,
+                        band,
+                        x,
+                        filters,
+                        panel,
+                        memory,
+                        output,
+                    });
+                });
+            } else {
+                scratch::with(sizes.memory(), |memory| {
+                    let memory = sizes.split(memory);
+                    dispatch(Tiles { frame, band, x, filters, sizes, memory, output });
+                });
+            }
         });
     });
 }
@@ -90,106 +110,18 @@ impl<'a> Frame<'a> {
 
     fn bands<T>(&self, x: &[T]) -> Bands {
         let batch = x.len() / image_size(self.conv.input_shape());
-        Bands::new(self.output, batch, TILES.div_ceil(self.columns) * self.side, self.side)
+        let tiles = if has_few_channels(self.conv) { few_channels::TILES } else { TILES };
+        Bands::new(self.output, batch, tiles.div_ceil(self.columns) * self.side, self.side)
     }
-}
 
-/// Where the results of a band go.
-trait Output {
-    /// Stores the outputs of one tile at `corner`: (first, count) of its channels. `products` are
-    /// where the first of its 36 products lies, and how far the next ones.
-    ///
-    /// # Safety
-    /// `LANES` floats are readable at each of these places.
-    unsafe fn store<S: Simd>(
-        &mut self,
-        simd: S,
-        products: (*const f32, usize),
-        corner: Corner,
-        channels: (usize, usize),
-    );
-}
-
-/// Where a tile lies in its output.
-#[derive(Clone, Copy)]
-struct Corner {
-    /// The first element of its first pixel.
-    at: usize,
-    /// Elements of a row and of a pixel.
-    strides: (usize, usize),
-    /// Rows and columns that are there.
-    extent: (usize, usize),
-}
-
-impl Corner {
+    /// Of a tile, (row, column) of those of an image in a band.
     #[inline(always)]
-    fn element(&self, y: usize, x: usize) -> usize {
-        self.at + y * self.strides.0 + x * self.strides.1
-    }
-}
-
-struct Pooled<'a> {
-    bias: &'a [f32],
-    after: After<'a>,
-    out: &'a mut [f32],
-    winners: &'a mut [u8],
-}
-
-impl Output for Pooled<'_> {
-    #[inline(always)]
-    unsafe fn store<S: Simd>(
-        &mut self,
-        simd: S,
-        (products, plane): (*const f32, usize),
-        corner: Corner,
-        (channel, count): (usize, usize),
-    ) {
-        // SAFETY: the caller's promise.
-        let pooled = unsafe { pool_tile(simd, products, plane) };
-        let bias = &self.bias[channel..][..count];
-        for (y, pooled) in pooled.into_iter().enumerate().take(corner.extent.0) {
-            for (x, (best, winner)) in pooled.into_iter().enumerate().take(corner.extent.1) {
-                let at = corner.element(y, x) + channel;
-                let out = &mut self.out[at..][..count];
-                let winners = &mut self.winners[at..][..count];
-                // SAFETY: the slices hold `count` elements, and so does `after` from `channel` on.
-                unsafe {
-                    let sum = simd.add(best, load_up_to(simd, count, bias.as_ptr()));
-                    let (value, winner) = self.after.apply(simd, channel, count, sum, winner);
-                    store_up_to(simd, count, out.as_mut_ptr(), value);
-                    simd.store_index(winners.as_mut_ptr(), count, winner);
-                }
-            }
-        }
-    }
-}
-
-struct Whole<'a> {
-    bias: &'a [f32],
-    out: &'a mut [f32],
-}
-
-impl Output for Whole<'_> {
-    #[inline(always)]
-    unsafe fn store<S: Simd>(
-        &mut self,
-        simd: S,
-        (products, plane): (*const f32, usize),
-        corner: Corner,
-        (channel, count): (usize, usize),
-    ) {
-        // SAFETY: the caller's promise.
-        let outputs = unsafe { output_tile(simd, products, plane) };
-        let bias = &self.bias[channel..][..count];
-        for (y, outputs) in outputs.into_iter().enumerate().take(corner.extent.0) {
-            for (x, sum) in outputs.into_iter().enumerate().take(corner.extent.1) {
-                let out = &mut self.out[corner.element(y, x) + channel..][..count];
-                // SAFETY: the slices hold `count` elements.
-                unsafe {
-                    let value = simd.add(sum, load_up_to(simd, count, bias.as_ptr()));
-                    store_up_to(simd, count, out.as_mut_ptr(), value);
-                }
-            }
+    pub fn corner(&self, band: &Band, image: usize, (y, x): (usize, usize)) -> Corner {
+        let ([_, width, channels], y, x) = (self.output, self.side * y, self.side * x);
+        Corner {
+            at: ((image * band.rows + y) * width + x) * channels,
+            strides: (width * channels, channels),
+            extent: (band.rows - y, width - x),
         }
     }
 }
@@ -237,26 +169,19 @@ impl<T: Pixel, O: Output> Tiles<'_, T, O> {
     /// From `products` to the outputs of one panel.
     #[inline(always)]
     fn store<S: Simd>(&mut self, simd: S, first: usize, width: usize, tile_rows: usize) {
-        let Frame { output: [_, output_width, channels], side, columns, .. } = *self.frame;
+        let Frame { output: [_, _, channels], columns, .. } = *self.frame;
         let tiles = self.band.images * tile_rows * columns;
         let plane = tiles * width + GAP;
         for tile in 0..tiles {
-            let (y, x) = (tile / columns, side * (tile % columns));
-            let (image, y) = (y / tile_rows, side * (y % tile_rows));
-            let corner = Corner {
-                at: ((image * self.band.rows + y) * output_width + x) * channels,
-                strides: (output_width * channels, channels),
-                extent: (self.band.rows - y, output_width - x),
-            };
+            let (y, x) = (tile / columns, tile % columns);
+            let corner = self.frame.corner(&self.band, y / tile_rows, (y % tile_rows, x));
             for v in (0..width.min(channels - first)).step_by(S::LANES) {
                 let count = (channels - first - v).min(S::LANES);
                 let products =
                     &self.memory.products[tile * width + v..][..(PLANES - 1) * plane + S::LANES];
                 // SAFETY: the slice holds `LANES` floats at the start of each of 36 planes.
-                unsafe {
-                    let products = (products.as_ptr(), plane);
-                    self.output.store(simd, products, corner, (first + v, count));
-                }
+                let columns = unsafe { output_columns(simd, products.as_ptr(), plane) };
+                self.output.store(simd, &columns, corner, (first + v, count));
             }
         }
     }

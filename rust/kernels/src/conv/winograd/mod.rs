@@ -17,12 +17,14 @@
 
 mod backward;
 mod band;
+mod few_channels;
 mod filter_gradient;
 mod filters;
 mod forward;
 mod grads;
 mod inputs;
 mod memory;
+mod outputs;
 mod product;
 mod scatter;
 mod transforms;
@@ -50,7 +52,12 @@ const TILES: usize = 24;
 /// Whether this algorithm serves the geometry forward, and is the faster one
 /// (docs/architecture.md).
 pub(super) fn suits(conv: &ConvGeometry) -> bool {
-    is_3x3(conv) && conv.in_channels >= 8
+    is_3x3(conv) && (conv.in_channels >= 8 || has_few_channels(conv))
+}
+
+/// Whether forward goes by `few_channels`: over a single channel the direct sum is faster.
+fn has_few_channels(conv: &ConvGeometry) -> bool {
+    (2..=4).contains(&conv.in_channels)
 }
 
 /// A 3x3 kernel of stride 1.

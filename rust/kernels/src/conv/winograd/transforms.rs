@@ -38,7 +38,7 @@ pub(super) fn transform_filter<S: Simd>(simd: S, g: [S::F32; 3]) -> [S::F32; INP
 
 /// `B^T d`: the transform of six inputs along one axis.
 #[inline(always)]
-fn transform_input<S: Simd>(simd: S, d: [S::F32; INPUTS]) -> [S::F32; INPUTS] {
+pub(super) fn transform_input<S: Simd>(simd: S, d: [S::F32; INPUTS]) -> [S::F32; INPUTS] {
     let (near_even, near_odd) = (plus(simd, -BB, d[2], d[4]), plus(simd, -BB, d[1], d[3]));
     let (far_even, far_odd) = (plus(simd, -AA, d[2], d[4]), plus(simd, -AA, d[1], d[3]));
     [
@@ -53,7 +53,7 @@ fn transform_input<S: Simd>(simd: S, d: [S::F32; INPUTS]) -> [S::F32; INPUTS] {
 
 /// `A^T m`: four outputs along one axis.
 #[inline(always)]
-fn transform_output<S: Simd>(simd: S, m: [S::F32; INPUTS]) -> [S::F32; OUTPUTS] {
+pub(super) fn transform_output<S: Simd>(simd: S, m: [S::F32; INPUTS]) -> [S::F32; OUTPUTS] {
     let zero = simd.splat(0.0);
     let (near_even, near_odd) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
     let (far_even, far_odd) = (simd.add(m[3], m[4]), simd.sub(m[3], m[4]));
@@ -165,21 +165,15 @@ pub(super) fn transform_filter_grad<S: Simd>(simd: S, m: [S::F32; INPUTS]) -> [S
     ]
 }
 
-/// The four by four outputs of a tile, without bias.
-///
-/// # Safety
-/// `LANES` floats must be readable at 36 places `plane` apart.
+/// The four by four outputs of a tile from the vertical transforms of its products, without bias.
 #[inline(always)]
-pub(super) unsafe fn output_tile<S: Simd>(
+pub(super) fn output_tile<S: Simd>(
     simd: S,
-    products: *const f32,
-    plane: usize,
+    columns: &[[S::F32; OUTPUTS]; INPUTS],
 ) -> [[S::F32; OUTPUTS]; OUTPUTS] {
-    // SAFETY: the caller's promise.
-    let columns = unsafe { output_columns(simd, products, plane) };
     let mut outputs = [[simd.splat(0.0); OUTPUTS]; OUTPUTS];
     for (y, row) in outputs.iter_mut().enumerate() {
-        *row = output_row(simd, &columns, y);
+        *row = output_row(simd, columns, y);
     }
     outputs
 }
@@ -187,9 +181,9 @@ pub(super) unsafe fn output_tile<S: Simd>(
 /// The vertical transforms of a tile's products.
 ///
 /// # Safety
-/// As for [`output_tile`].
+/// `LANES` floats must be readable at 36 places `plane` apart.
 #[inline(always)]
-unsafe fn output_columns<S: Simd>(
+pub(super) unsafe fn output_columns<S: Simd>(
     simd: S,
     products: *const f32,
     plane: usize,
@@ -221,22 +215,16 @@ fn output_row<S: Simd>(
     transform_output(simd, m)
 }
 
-/// The two by two pooled outputs of a tile, without bias, and their winners.
-///
-/// # Safety
-/// As for [`output_tile`].
+/// The two by two pooled outputs of a tile, without bias, and their winners; from the same.
 #[inline(always)]
-pub(super) unsafe fn pool_tile<S: Simd>(
+pub(super) fn pool_tile<S: Simd>(
     simd: S,
-    products: *const f32,
-    plane: usize,
+    columns: &[[S::F32; OUTPUTS]; INPUTS],
 ) -> [[(S::F32, S::Index); POOLED]; POOLED] {
-    // SAFETY: the caller's promise.
-    let columns = unsafe { output_columns(simd, products, plane) };
     let mut pooled = [[(simd.splat(0.0), simd.zero_index()); POOLED]; POOLED];
     for (y, pooled) in pooled.iter_mut().enumerate() {
         let rows =
-            [output_row(simd, &columns, POOLED * y), output_row(simd, &columns, POOLED * y + 1)];
+            [output_row(simd, columns, POOLED * y), output_row(simd, columns, POOLED * y + 1)];
         for (x, (best, winner)) in pooled.iter_mut().enumerate() {
             *best = rows[0][2 * x];
             let others = [rows[0][2 * x + 1], rows[1][2 * x], rows[1][2 * x + 1]];
