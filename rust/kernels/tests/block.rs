@@ -1,28 +1,15 @@
-//! The fused and sparse kernels of the block against the general ones.
+//! The fused forward of the block against the general kernels and the truth.
 
 mod common;
 
-use common::{for_each_product, values, winograd_rounding, zeros};
-use ferrocnn_kernels::conv::{After, OFF, conv_pool, conv_pool_backward, conv2d, conv2d_backward};
-use ferrocnn_kernels::pool::{max_pool, max_pool_backward};
+use common::{block_geometries, for_each_product, values, winograd_rounding, zeros};
+use ferrocnn_kernels::conv::{After, OFF, conv_pool, conv2d};
+use ferrocnn_kernels::pool::max_pool;
 use ferrocnn_kernels::{BlockGeometry, KernelError, Padding};
 use ndarray::{Array1, Array4, Dimension};
 use proptest::prelude::*;
 
-fn geometries() -> impl Strategy<Value = BlockGeometry> {
-    let channels = || prop_oneof![1..10usize, Just(16), Just(24), Just(32), Just(40), Just(100)];
-    let padding = prop_oneof![
-        Just(Padding::Same),
-        Just(Padding::Valid),
-        Just(Padding::Explicit { top: 2, bottom: 0, left: 1, right: 3 })
-    ];
-    ((1..14usize, 1..14usize, channels()), (1..6usize, 1..6usize), channels(), padding)
-        .prop_filter_map("fits", |(input, kernel, filters, padding)| {
-            BlockGeometry::new(input, kernel, filters, padding).ok()
-        })
-}
-
-/// 3x3 kernels over many channels; larger images than `geometries`, so that tiles meet edges.
+/// 3x3 kernels over many channels; larger images than `block_geometries`, so that tiles meet edges.
 fn winograd_geometries() -> impl Strategy<Value = BlockGeometry> {
     let channels = || prop_oneof![Just(8), Just(16), 9..20usize, Just(24), Just(40)];
     let padding = prop_oneof![
@@ -152,21 +139,10 @@ fn bits<D: Dimension>(array: &ndarray::Array<f32, D>) -> Vec<u32> {
     array.iter().map(|value| value.to_bits()).collect()
 }
 
-fn assert_near<D: Dimension>(
-    got: &ndarray::Array<f32, D>,
-    expected: &ndarray::Array<f32, D>,
-    terms: usize,
-) {
-    let tolerance = 2.0 * (terms as f32 + 2.0) * f32::EPSILON;
-    for (index, (got, expected)) in got.iter().zip(expected).enumerate() {
-        assert!((got - expected).abs() <= tolerance, "element {index}: {got}, not {expected}");
-    }
-}
-
 proptest! {
     #[test]
     fn direct_forward_has_the_bits_of_the_general_one(
-        g in geometries().prop_filter("direct", is_direct), batch in 1..4usize, seed: u64,
+        g in block_geometries().prop_filter("direct", is_direct), batch in 1..4usize, seed: u64,
     ) {
         let x = values(shape(batch, g.conv.input_shape()), seed);
         let weight = values(g.conv.weight_shape(), seed ^ 1);
@@ -179,7 +155,7 @@ proptest! {
 
     #[test]
     fn direct_forward_without_a_relu_has_the_bits_of_the_general_one(
-        g in geometries().prop_filter("direct", is_direct), batch in 1..4usize, seed: u64,
+        g in block_geometries().prop_filter("direct", is_direct), batch in 1..4usize, seed: u64,
     ) {
         let x = values(shape(batch, g.conv.input_shape()), seed);
         let weight = values(g.conv.weight_shape(), seed ^ 1);
@@ -210,7 +186,7 @@ proptest! {
     /// Both kinds of forward, with each kind of vector full, partly filled and several.
     #[test]
     fn factors_and_addends_come_after_the_pool_and_before_the_relu(
-        g in prop_oneof![geometries(), winograd_geometries(), few_channel_geometries()],
+        g in prop_oneof![block_geometries(), winograd_geometries(), few_channel_geometries()],
         batch in 1..4usize,
         seed: u64,
     ) {
@@ -234,54 +210,6 @@ proptest! {
                 prop_assert_eq!(winners[[i, y, x, f]], if off { OFF } else { place });
             }
         }
-    }
-
-    #[test]
-    fn sparse_gradients_are_those_of_the_general_kernels(
-        g in geometries(), batch in 1..20usize, seed: u64,
-    ) {
-        let x = values(shape(batch, g.conv.input_shape()), seed);
-        let weight = values(g.conv.weight_shape(), seed ^ 1);
-        let bias = values(g.conv.out_channels, seed ^ 2);
-        let (out, winners) = general_pool(&g, &general_conv(&g, &x, &weight, &bias));
-        let grad = values(out.dim(), seed ^ 3);
-
-        let mut live = (grad.clone(), winners.clone());
-        live.0.zip_mut_with(&winners, |grad, &winner| if winner == OFF { *grad = 0.0 });
-        live.1.mapv_inplace(|winner| winner % OFF);
-        let mut spread = Array4::zeros(shape(batch, g.conv.output_shape()));
-        max_pool_backward(&g.pool, live.0.view(), live.1.view(), spread.view_mut()).unwrap();
-        let mut expected = (Array4::zeros(x.dim()), Array4::zeros(weight.dim()), Array1::zeros(bias.dim()));
-        conv2d_backward(
-            &g.conv,
-            spread.view(),
-            x.view(),
-            weight.view(),
-            Some(expected.0.view_mut()),
-            expected.1.view_mut(),
-            expected.2.view_mut(),
-        )
-        .unwrap();
-
-        let mut dx = Array4::from_elem(x.dim(), f32::NAN);
-        let mut dweight = Array4::from_elem(weight.dim(), f32::NAN);
-        let mut dbias = Array1::from_elem(bias.dim(), f32::NAN);
-        conv_pool_backward(
-            &g,
-            grad.view(),
-            winners.view(),
-            true,
-            x.view(),
-            weight.view(),
-            Some(dx.view_mut()),
-            dweight.view_mut(),
-            dbias.view_mut(),
-        )
-        .unwrap();
-        assert_near(&dx, &expected.0, weight.len() / g.conv.in_channels);
-        let pooled = batch * g.pool.height.output * g.pool.width.output;
-        assert_near(&dweight, &expected.1, pooled);
-        assert_near(&dbias, &expected.2, pooled);
     }
 }
 

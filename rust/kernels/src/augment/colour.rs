@@ -15,11 +15,7 @@ const LANES: usize = 12;
 /// Multiplies the pixels with the first factor, then their difference from the mean grey of the
 /// image with the second, then that from their own grey with the third. What leaves 0..=255 on
 /// the way is clipped; the end is rounded.
-pub(super) fn change<const CHANNELS: usize>(
-    pixels: &mut [u8],
-    width: usize,
-    factors: [f32; 3],
-) {
+pub(super) fn change<const CHANNELS: usize>(pixels: &mut [u8], width: usize, factors: [f32; 3]) {
     elementwise(|| change_all::<CHANNELS>(pixels, width, factors));
 }
 

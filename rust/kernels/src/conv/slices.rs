@@ -19,9 +19,15 @@ pub(super) fn slices(channels: usize) -> impl Iterator<Item = (usize, usize)> + 
     (0..channels).step_by(WIDTH).map(move |first| (first, WIDTH.min(channels - first)))
 }
 
-/// Overwrites `target`, rows of `columns` pixels of `width` channels, with the channels from
-/// `first` on of the image, whose first row goes to row `offset.0` and first column to column
-/// `offset.1`, and zeros.
+/// Floats from one pixel of a padded slice of `width` channels to the next: a power of two, so that
+/// few vectors cross a cache line. What is behind the channels is of no account.
+#[inline(always)]
+pub(super) fn pixel(width: usize) -> usize {
+    width.next_power_of_two()
+}
+
+/// Overwrites `target`, rows of `columns` pixels, with the `width` channels from `first` on of the
+/// image, whose first row goes to row `offset.0` and first column to column `offset.1`, and zeros.
 #[inline(always)]
 pub(super) fn pad_slice<T: Pixel>(
     g: &ConvGeometry,
@@ -33,18 +39,19 @@ pub(super) fn pad_slice<T: Pixel>(
 ) {
     let [height, image_columns, channels] = g.input_shape();
     let copied = image_columns.min(columns.saturating_sub(offset.1));
-    for (row, target) in target.chunks_exact_mut(columns * width).enumerate() {
+    let pixel = pixel(width);
+    for (row, target) in target.chunks_exact_mut(columns * pixel).enumerate() {
         let y = row as isize - offset.0;
         if y < 0 || y >= height as isize {
             target.fill(0.0);
             continue;
         }
-        let (before, rest) = target.split_at_mut(offset.1.min(columns) * width);
-        let (inside, after) = rest.split_at_mut(copied * width);
+        let (before, rest) = target.split_at_mut(offset.1.min(columns) * pixel);
+        let (inside, after) = rest.split_at_mut(copied * pixel);
         before.fill(0.0);
         after.fill(0.0);
         let source = &image[y as usize * image_columns * channels..][..copied * channels];
-        if width == channels {
+        if pixel == channels {
             for (target, value) in inside.iter_mut().zip(source) {
                 *target = value.to_f32();
             }
@@ -56,10 +63,15 @@ pub(super) fn pad_slice<T: Pixel>(
                     *target = value.to_f32();
                 }
             }
-        } else {
-            let pixels = inside.chunks_exact_mut(width).zip(source.chunks_exact(channels));
+        } else if channels == 3 {
+            let pixels = inside.as_chunks_mut::<4>().0.iter_mut().zip(source.as_chunks::<3>().0);
             for (target, pixel) in pixels {
-                for (target, value) in target.iter_mut().zip(&pixel[first..]) {
+                *target = [pixel[0].to_f32(), pixel[1].to_f32(), pixel[2].to_f32(), 0.0];
+            }
+        } else {
+            let pixels = inside.chunks_exact_mut(pixel).zip(source.chunks_exact(channels));
+            for (target, pixel) in pixels {
+                for (target, value) in target.iter_mut().zip(&pixel[first..first + width]) {
                     *target = value.to_f32();
                 }
             }

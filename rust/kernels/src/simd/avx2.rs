@@ -33,12 +33,36 @@ fn mask(count: usize) -> __m256i {
     unsafe { _mm256_loadu_si256(window.as_ptr().cast()) }
 }
 
+/// For each set of lanes their indices, a byte each from the lowest on.
+const LANES_OF: [u64; 256] = {
+    let mut table = [0; 256];
+    let mut set = 0;
+    while set < table.len() {
+        let (mut lane, mut count) = (0, 0);
+        while lane < 8 {
+            if set >> lane & 1 == 1 {
+                table[set] |= lane << (8 * count);
+                count += 1;
+            }
+            lane += 1;
+        }
+        set += 1;
+    }
+    table
+};
+
 // SAFETY (all blocks below): a token exists only where AVX2 and FMA were found; the pointers are
 // the caller's promise, stated at the trait.
 impl Simd for Avx2 {
     type F32 = __m256;
     type Index = __m256i;
+    type Narrow = Self;
     const LANES: usize = 8;
+
+    #[inline(always)]
+    fn narrow(self) -> Self {
+        self
+    }
 
     #[inline(always)]
     fn splat(self, value: f32) -> __m256 {
@@ -121,15 +145,6 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn below(self, value: __m256, winner: __m256i, limit: u8) -> __m256 {
-        // SAFETY: as above.
-        unsafe {
-            let below = _mm256_cmpgt_epi32(_mm256_set1_epi32(limit.into()), winner);
-            _mm256_and_ps(_mm256_castsi256_ps(below), value)
-        }
-    }
-
-    #[inline(always)]
     fn lanes_of(self, winner: __m256i, index: u8) -> u32 {
         // SAFETY: as above.
         unsafe {
@@ -187,5 +202,54 @@ impl Simd for Avx2 {
     unsafe fn store_partial(self, target: *mut f32, count: usize, value: __m256) {
         // SAFETY: as above; lanes that the mask leaves out are not written.
         unsafe { _mm256_maskstore_ps(target, mask(count), value) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_columns(self, source: *const f32, stride: usize) -> [__m256; 4] {
+        // SAFETY: as above; rows `i` and `i + 4` are the halves of a vector.
+        unsafe {
+            let halves = |i: usize| {
+                let row = |r: usize| _mm_loadu_ps(source.add((i + 4 * r) * stride));
+                _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(row(0)), row(1))
+            };
+            let (a, b, c, d) = (halves(0), halves(1), halves(2), halves(3));
+            let pairs = (_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d));
+            let later = (_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d));
+            [
+                _mm256_shuffle_ps::<0x44>(pairs.0, pairs.1),
+                _mm256_shuffle_ps::<0xee>(pairs.0, pairs.1),
+                _mm256_shuffle_ps::<0x44>(later.0, later.1),
+                _mm256_shuffle_ps::<0xee>(later.0, later.1),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn keep_live(
+        self,
+        values: __m256,
+        winners: *const u32,
+        byte: u32,
+        places: [u32; 4],
+        starts: *const u32,
+        kept: *mut f32,
+        kept_starts: *mut u32,
+    ) -> usize {
+        // SAFETY: as above.
+        unsafe {
+            let winners = _mm256_loadu_si256(winners.cast());
+            let winners = _mm256_srl_epi32(winners, _mm_cvtsi32_si128(8 * byte as i32));
+            let winners = _mm256_and_si256(winners, _mm256_set1_epi32(0xff));
+            let live = _mm256_cmpgt_epi32(_mm256_set1_epi32(4), winners);
+            let live = _mm256_movemask_ps(_mm256_castsi256_ps(live)) as usize;
+            let places = _mm256_broadcastsi128_si256(_mm_loadu_si128(places.as_ptr().cast()));
+            let place = _mm256_permutevar8x32_epi32(places, winners);
+            let starts = _mm256_add_epi32(_mm256_loadu_si256(starts.cast()), place);
+            let lanes = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(LANES_OF[live] as i64));
+            _mm256_storeu_ps(kept, _mm256_permutevar8x32_ps(values, lanes));
+            let starts = _mm256_permutevar8x32_epi32(starts, lanes);
+            _mm256_storeu_si256(kept_starts.cast(), starts);
+            live.count_ones() as usize
+        }
     }
 }

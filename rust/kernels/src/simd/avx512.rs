@@ -2,16 +2,18 @@
 
 use std::arch::x86_64::*;
 
+use super::avx2::Avx2;
 use super::{Kernel, Simd};
 
-/// Proof that AVX-512F runs here.
+/// Proof that AVX-512F runs here, and AVX2 as well.
 #[derive(Debug, Clone, Copy)]
-pub struct Avx512(());
+pub struct Avx512(Avx2);
 
 impl Avx512 {
     /// A token, where the machine has the set.
     pub fn detect() -> Option<Self> {
-        is_x86_feature_detected!("avx512f").then_some(Self(()))
+        let narrow = Avx2::detect()?;
+        is_x86_feature_detected!("avx512f").then_some(Self(narrow))
     }
 
     pub(super) fn enter<K: Kernel>(self, kernel: K) -> K::Output {
@@ -33,7 +35,13 @@ fn mask(count: usize) -> __mmask16 {
 impl Simd for Avx512 {
     type F32 = __m512;
     type Index = __m512i;
+    type Narrow = Avx2;
     const LANES: usize = 16;
+
+    #[inline(always)]
+    fn narrow(self) -> Avx2 {
+        self.0
+    }
 
     #[inline(always)]
     fn splat(self, value: f32) -> __m512 {
@@ -112,15 +120,6 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn below(self, value: __m512, winner: __m512i, limit: u8) -> __m512 {
-        // SAFETY: as above.
-        unsafe {
-            let below = _mm512_cmplt_epi32_mask(winner, _mm512_set1_epi32(limit.into()));
-            _mm512_maskz_mov_ps(below, value)
-        }
-    }
-
-    #[inline(always)]
     fn lanes_of(self, winner: __m512i, index: u8) -> u32 {
         // SAFETY: as above.
         unsafe { _mm512_cmpeq_epi32_mask(winner, _mm512_set1_epi32(index.into())).into() }
@@ -179,5 +178,58 @@ impl Simd for Avx512 {
     unsafe fn store_partial(self, target: *mut f32, count: usize, value: __m512) {
         // SAFETY: as above; lanes that the mask leaves out are not written.
         unsafe { _mm512_mask_storeu_ps(target, mask(count), value) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_columns(self, source: *const f32, stride: usize) -> [__m512; 4] {
+        // SAFETY: as above; rows `i`, `i + 4`, `i + 8` and `i + 12` are the quarters of a vector.
+        unsafe {
+            let fourth = 4 * stride;
+            let starts = [0, 1, 2, 3].map(|r| source.add(r * fourth));
+            let quarters = |i: usize| {
+                let row = |r: usize| _mm_loadu_ps(starts[r].add(i * stride));
+                let rows = _mm512_castps128_ps512(row(0));
+                let rows = _mm512_insertf32x4::<1>(rows, row(1));
+                let rows = _mm512_insertf32x4::<2>(rows, row(2));
+                _mm512_insertf32x4::<3>(rows, row(3))
+            };
+            let (a, b, c, d) = (quarters(0), quarters(1), quarters(2), quarters(3));
+            let pairs = (_mm512_unpacklo_ps(a, b), _mm512_unpacklo_ps(c, d));
+            let later = (_mm512_unpackhi_ps(a, b), _mm512_unpackhi_ps(c, d));
+            [
+                _mm512_shuffle_ps::<0x44>(pairs.0, pairs.1),
+                _mm512_shuffle_ps::<0xee>(pairs.0, pairs.1),
+                _mm512_shuffle_ps::<0x44>(later.0, later.1),
+                _mm512_shuffle_ps::<0xee>(later.0, later.1),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn keep_live(
+        self,
+        values: __m512,
+        winners: *const u32,
+        byte: u32,
+        places: [u32; 4],
+        starts: *const u32,
+        kept: *mut f32,
+        kept_starts: *mut u32,
+    ) -> usize {
+        // SAFETY: as above. Registers are compressed, then stored whole: compressing to memory is
+        // slow on Zen 4.
+        unsafe {
+            let winners = _mm512_loadu_si512(winners.cast());
+            let winners = _mm512_srl_epi32(winners, _mm_cvtsi32_si128(8 * byte as i32));
+            let winners = _mm512_and_si512(winners, _mm512_set1_epi32(0xff));
+            let live = _mm512_cmplt_epi32_mask(winners, _mm512_set1_epi32(4));
+            let places = _mm512_broadcast_i32x4(_mm_loadu_si128(places.as_ptr().cast()));
+            let place = _mm512_permutexvar_epi32(winners, places);
+            let starts = _mm512_add_epi32(_mm512_loadu_si512(starts.cast()), place);
+            _mm512_storeu_ps(kept, _mm512_maskz_compress_ps(live, values));
+            let starts = _mm512_maskz_compress_epi32(live, starts);
+            _mm512_storeu_si512(kept_starts.cast(), starts);
+            live.count_ones() as usize
+        }
     }
 }

@@ -15,6 +15,8 @@ mod avx2;
 mod avx512;
 mod isa;
 mod portable;
+#[cfg(test)]
+mod tests;
 
 pub use isa::{Isa, isa};
 
@@ -24,8 +26,13 @@ pub trait Simd: Copy {
     type F32: Copy;
     /// A small index for each lane.
     type Index: Copy;
+    /// The set of at most 8 lanes on the same machine.
+    type Narrow: Simd;
     /// Floats in a vector.
     const LANES: usize;
+
+    /// Its token: for runs that fill longer vectors badly.
+    fn narrow(self) -> Self::Narrow;
 
     /// All lanes `value`.
     fn splat(self, value: f32) -> Self::F32;
@@ -61,9 +68,6 @@ pub trait Simd: Copy {
     /// `value` where `winner` is `index`, else 0.
     fn select(self, value: Self::F32, winner: Self::Index, index: u8) -> Self::F32;
 
-    /// `value` where `winner` is below `limit`, else 0.
-    fn below(self, value: Self::F32, winner: Self::Index, limit: u8) -> Self::F32;
-
     /// The lanes whose `winner` is `index`, as bits.
     fn lanes_of(self, winner: Self::Index, index: u8) -> u32;
 
@@ -81,6 +85,32 @@ pub trait Simd: Copy {
 
     /// Asks for the cache line at `address` soon; a hint, for any address.
     fn prefetch(self, address: *const f32);
+
+    /// Four columns of a matrix whose rows start every `stride` floats: lane `i` of the `c`-th
+    /// vector is the float at `source + i * stride + c`.
+    ///
+    /// # Safety
+    /// Four floats of each of `LANES` rows must be readable.
+    unsafe fn load_columns(self, source: *const f32, stride: usize) -> [Self::F32; 4];
+
+    /// Appends the lanes whose winner is one of the `places`, and returns their number: of
+    /// `values` to `kept`, and of the sums of `starts` and the winner's place to `kept_starts`.
+    /// The winners are the `byte`-th bytes of `winners`, the lowest being the 0th.
+    ///
+    /// # Safety
+    /// `LANES` elements must be readable at `winners` and `starts` and writable at `kept` and
+    /// `kept_starts`; those behind the last lane appended are of unspecified content.
+    #[allow(clippy::too_many_arguments, reason = "three arrays in, two out")]
+    unsafe fn keep_live(
+        self,
+        values: Self::F32,
+        winners: *const u32,
+        byte: u32,
+        places: [u32; 4],
+        starts: *const u32,
+        kept: *mut f32,
+        kept_starts: *mut u32,
+    ) -> usize;
 
     /// The `LANES` floats at `source`.
     ///

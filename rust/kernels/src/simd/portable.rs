@@ -17,7 +17,13 @@ fn is(winner: u32x4, index: u8) -> u32x4 {
 impl Simd for Portable {
     type F32 = f32x4;
     type Index = u32x4;
+    type Narrow = Self;
     const LANES: usize = 4;
+
+    #[inline(always)]
+    fn narrow(self) -> Self {
+        self
+    }
 
     #[inline(always)]
     fn splat(self, value: f32) -> f32x4 {
@@ -78,11 +84,6 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn below(self, value: f32x4, winner: u32x4, limit: u8) -> f32x4 {
-        value & cast::<_, f32x4>(winner.simd_lt(u32x4::splat(limit.into())))
-    }
-
-    #[inline(always)]
     fn lanes_of(self, winner: u32x4, index: u8) -> u32 {
         is(winner, index).to_bitmask()
     }
@@ -123,5 +124,35 @@ impl Simd for Portable {
         let lanes = value.to_array();
         // SAFETY: the caller promises `count < 4` writable floats; no others are written.
         unsafe { std::ptr::copy_nonoverlapping(lanes.as_ptr(), target, count) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_columns(self, source: *const f32, stride: usize) -> [f32x4; 4] {
+        // SAFETY: the caller promises four readable floats of each of four rows.
+        f32x4::transpose([0, 1, 2, 3].map(|row| unsafe { self.load(source.add(row * stride)) }))
+    }
+
+    #[inline(always)]
+    unsafe fn keep_live(
+        self,
+        values: f32x4,
+        winners: *const u32,
+        byte: u32,
+        places: [u32; 4],
+        starts: *const u32,
+        kept: *mut f32,
+        kept_starts: *mut u32,
+    ) -> usize {
+        let mut live = 0;
+        for (lane, value) in values.to_array().into_iter().enumerate() {
+            // SAFETY: the caller promises four elements in each array; `live <= lane < 4`.
+            unsafe {
+                let winner = *winners.add(lane) >> (8 * byte) & 0xff;
+                *kept.add(live) = value;
+                *kept_starts.add(live) = *starts.add(lane) + places[winner as usize % 4];
+                live += usize::from(winner < 4);
+            }
+        }
+        live
     }
 }

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
-use ferrocnn_kernels::{Axis, ConvGeometry, Padding};
+use ferrocnn_kernels::{Axis, BlockGeometry, ConvGeometry, Padding};
 use ndarray::{Array, Array4, Dimension, ShapeBuilder};
 use proptest::prelude::*;
 
@@ -38,6 +38,20 @@ pub fn geometries() -> impl Strategy<Value = ConvGeometry> {
     )
         .prop_filter_map("fits", |(input, kernel, filters, stride, padding)| {
             ConvGeometry::new(input, kernel, filters, stride, padding).ok()
+        })
+}
+
+/// Blocks of the model that fit.
+pub fn block_geometries() -> impl Strategy<Value = BlockGeometry> {
+    let channels = || prop_oneof![1..10usize, Just(16), Just(24), Just(32), Just(40), Just(100)];
+    let padding = prop_oneof![
+        Just(Padding::Same),
+        Just(Padding::Valid),
+        Just(Padding::Explicit { top: 2, bottom: 0, left: 1, right: 3 })
+    ];
+    ((1..14usize, 1..14usize, channels()), (1..6usize, 1..6usize), channels(), padding)
+        .prop_filter_map("fits", |(input, kernel, filters, padding)| {
+            BlockGeometry::new(input, kernel, filters, padding).ok()
         })
 }
 

@@ -1,20 +1,13 @@
 //! Sums of scaled runs: the body of the weight gradient.
 
+use super::positions::Terms;
 use crate::conv::slices::SLACK;
 use crate::simd::{Simd, load_up_to, store_up_to};
 
-/// A factor, and the pixel of the source at which the rows that it scales start.
-#[derive(Debug, Clone, Copy, Default)]
-#[repr(align(8))]
-pub(super) struct Term {
-    pub factor: f32,
-    pub pixel: u32,
-}
-
-/// Adds to each of the `rows` runs of `target` the sum over all terms of factor times the run of
-/// `source` that lies there.
+/// Adds to each of the `rows` runs of `target`, which lie one behind the other, the sum over all
+/// terms of factor times the run of `source` that lies there; and the sum of the factors to `bias`.
 pub(super) struct Runs<'a> {
-    pub terms: &'a [Term],
+    pub terms: Terms<'a>,
     /// Floats of a pixel.
     pub pixel: usize,
     pub rows: usize,
@@ -24,13 +17,13 @@ pub(super) struct Runs<'a> {
     pub source: &'a [f32],
     pub source_row: usize,
     pub target: &'a mut [f32],
-    pub target_row: usize,
+    pub bias: Option<&'a mut f32>,
 }
 
 impl Runs<'_> {
     #[inline(always)]
     pub fn add<S: Simd>(mut self, simd: S) {
-        if self.terms.is_empty() {
+        if self.terms.factors.is_empty() {
             return;
         }
         let mut row = 0;
@@ -61,7 +54,8 @@ impl Runs<'_> {
         }
     }
 
-    /// `VECTORS` vectors of each run, from float `start` on.
+    /// `VECTORS` vectors of each run, from float `start` on. The last of several ends where the
+    /// run ends: it overlaps the one before, but does not reach into another cache line.
     #[inline(always)]
     fn piece<S: Simd, const ROWS: usize, const VECTORS: usize>(
         &mut self,
@@ -69,38 +63,61 @@ impl Runs<'_> {
         row: usize,
         start: usize,
     ) -> usize {
-        // SAFETY: terms are made from pooled pixels and places inside the geometry, so their runs
-        // lie inside `source`, and `SLACK >= LANES` floats behind the last of them; of `target`
-        // no more than `run` floats of each of the `rows` runs is touched.
+        let left = self.run - start;
+        let last = if VECTORS == 1 { 0 } else { left.min(VECTORS * S::LANES) - S::LANES };
+        let at = |v: usize| if v + 1 == VECTORS { last } else { v * S::LANES };
+        let mut sums = [[simd.splat(0.0); VECTORS]; ROWS];
+        let mut bias = simd.splat(0.0);
+        // SAFETY: terms are made from pooled pixels and places inside the geometry, so their runs lie
+        // inside `source`, and `SLACK >= LANES` floats behind the last of them.
         unsafe {
             let source = self.source.as_ptr().add(row * self.source_row + start);
-            let mut sums = [[simd.splat(0.0); VECTORS]; ROWS];
-            for term in self.terms {
-                let start = term.pixel as usize * self.pixel;
+            for (factor, &pixel) in self.terms.factors.iter().zip(self.terms.pixels) {
+                let start = pixel as usize * self.pixel;
                 debug_assert!(
                     start + (self.rows - 1) * self.source_row + self.run + SLACK
                         <= self.source.len()
                 );
-                let factor = simd.splat(term.factor);
+                let factor = simd.splat(*factor);
                 let source = source.add(start);
                 for (r, sums) in sums.iter_mut().enumerate() {
                     for (v, sum) in sums.iter_mut().enumerate() {
-                        let lanes = simd.load(source.add(r * self.source_row + v * S::LANES));
+                        let lanes = simd.load(source.add(r * self.source_row + at(v)));
                         *sum = simd.mul_add(factor, lanes, *sum);
                     }
                 }
+                bias = simd.add(bias, factor);
             }
-            for (r, sums) in sums.iter().enumerate() {
-                let first = (row + r) * self.target_row + start;
-                for (v, &sum) in sums.iter().enumerate() {
-                    let count = (self.run - start - v * S::LANES).min(S::LANES);
-                    let target = &mut self.target[first + v * S::LANES..][..count];
-                    let target = target.as_mut_ptr();
-                    let old = load_up_to(simd, count, target);
-                    store_up_to(simd, count, target, simd.add(sum, old));
-                }
+        }
+        for (r, sums) in sums.iter().enumerate() {
+            let target = &mut self.target[(row + r) * self.run + start..][..left];
+            let mut totals = *sums;
+            for (v, total) in totals.iter_mut().enumerate() {
+                *total = simd.add(*total, from_slice(simd, &target[at(v)..]));
             }
+            for (v, &total) in totals.iter().enumerate() {
+                to_slice(simd, &mut target[at(v)..], total);
+            }
+        }
+        if let Some(target) = self.bias.take() {
+            let mut total = [0.0];
+            to_slice(simd, &mut total, bias);
+            *target += total[0];
         }
         VECTORS
     }
+}
+
+/// A vector of the first floats, zeros behind them where there are too few.
+#[inline(always)]
+fn from_slice<S: Simd>(simd: S, source: &[f32]) -> S::F32 {
+    // SAFETY: no more floats than the slice has.
+    unsafe { load_up_to(simd, source.len().min(S::LANES), source.as_ptr()) }
+}
+
+/// Writes as many lanes as there is room for.
+#[inline(always)]
+fn to_slice<S: Simd>(simd: S, target: &mut [f32], value: S::F32) {
+    // SAFETY: no more floats than the slice has.
+    unsafe { store_up_to(simd, target.len().min(S::LANES), target.as_mut_ptr(), value) }
 }

@@ -1,0 +1,79 @@
+//! The operations that move lanes, in every instruction set of this machine.
+
+use super::*;
+
+struct Check;
+
+impl Kernel for Check {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        columns(simd);
+        // All sets of lanes, at each byte, with every kind of winner that is not live.
+        for live in 0..1u32 << S::LANES {
+            keeps(simd, live, live % 4, if live % 3 == 0 { 4 } else { 4 + (live * 7 % 252) as u8 });
+        }
+    }
+}
+
+#[inline(always)]
+fn columns<S: Simd>(simd: S) {
+    for stride in [4, 5, 16, 21] {
+        let rows: Vec<f32> = (0..S::LANES * stride).map(|k| k as f32).collect();
+        // SAFETY: `rows` holds `LANES` rows of four floats or more.
+        let columns = unsafe { simd.load_columns(rows.as_ptr(), stride) };
+        for (c, column) in columns.into_iter().enumerate() {
+            let expected = (0..S::LANES).map(|row| rows[row * stride + c]);
+            assert!(lanes(simd, column).into_iter().eq(expected), "column {c} of {stride}");
+        }
+    }
+}
+
+fn lanes<S: Simd>(simd: S, vector: S::F32) -> Vec<f32> {
+    let mut lanes = vec![0.0; S::LANES];
+    // SAFETY: `LANES` floats are writable.
+    unsafe { simd.store(lanes.as_mut_ptr(), vector) }
+    lanes
+}
+
+#[inline(always)]
+fn keeps<S: Simd>(simd: S, live: u32, byte: u32, dead: u8) {
+    let places = [10, 200, 3000, 40000];
+    let (mut winners, mut starts, mut values) = ([!0u32; 16], [0u32; 16], [0f32; 16]);
+    let (mut expected, mut expected_starts) = (Vec::new(), Vec::new());
+    for lane in 0..S::LANES {
+        let place = (lane * 7 + live as usize) % 4;
+        let is_live = live >> lane & 1 == 1;
+        let winner = if is_live { place as u32 } else { dead.into() };
+        winners[lane] = winners[lane] & !(0xff << (8 * byte)) | winner << (8 * byte);
+        (starts[lane], values[lane]) = (lane as u32 * 1_000_000, lane as f32 + 0.5);
+        if is_live {
+            expected.push(values[lane]);
+            expected_starts.push(starts[lane] + places[place]);
+        }
+    }
+    let (mut kept, mut kept_starts) = ([0.0; 16], [0; 16]);
+    // SAFETY: all arrays hold `LANES` elements.
+    let count = unsafe {
+        let values = simd.load(values.as_ptr());
+        let (winners, starts) = (winners.as_ptr(), starts.as_ptr());
+        let (kept, kept_starts) = (kept.as_mut_ptr(), kept_starts.as_mut_ptr());
+        simd.keep_live(values, winners, byte, places, starts, kept, kept_starts)
+    };
+    assert_eq!(kept[..count], expected[..], "lanes {live:b}");
+    assert_eq!(kept_starts[..count], expected_starts[..], "lanes {live:b}");
+}
+
+#[test]
+fn lanes_move_as_in_a_loop_over_them() {
+    for set in Isa::available() {
+        match set {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512(token) => token.enter(Check),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2(token) => token.enter(Check),
+            Isa::Portable(token) => Check.run(token),
+        }
+    }
+}
