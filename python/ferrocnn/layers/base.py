@@ -4,6 +4,7 @@ A layer keeps what its forward was given and what it computed until its backward
 arrays are reused by the next batch, so whoever keeps a result copies it.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -19,6 +20,18 @@ Floats = NDArray[np.float32]
 
 NOTHING = np.empty(0, np.float32)
 
+# Bytes of a cache line. A vector of the kernels that crosses two costs twice to load, and NumPy's
+# own arrays start anywhere.
+_LINE = 64
+
+
+def empty(shape: tuple[int, ...], dtype: type[np.generic] = np.float32) -> NDArray[Any]:
+    """Return an array of unspecified content that starts with a cache line."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    room = np.empty(size + _LINE, np.uint8)
+    start = -room.ctypes.data % _LINE
+    return room[start : start + size].view(dtype).reshape(shape)
+
 
 class Buffers:
     """Arrays for one batch, kept from step to step and only ever made larger."""
@@ -32,7 +45,7 @@ class Buffers:
         """Return an array of shape (count, *shape), its content unspecified."""
         array = self._arrays.get(name)
         if array is None or array.shape[0] < count:
-            array = self._arrays[name] = np.empty((count, *shape), dtype)
+            array = self._arrays[name] = empty((count, *shape), dtype)
         return array[:count]
 
 
@@ -139,4 +152,6 @@ def normal(
 ) -> Floats:
     """Return initial weights whose last axis is the outputs; the others are the fan-in."""
     scale = np.float32(np.sqrt(variance_times_fan_in / np.prod(shape[:-1])))
-    return generator.standard_normal(shape, dtype=np.float32) * scale
+    weights = empty(shape)
+    np.multiply(generator.standard_normal(shape, dtype=np.float32), scale, out=weights)
+    return weights

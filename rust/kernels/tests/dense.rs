@@ -11,6 +11,33 @@ use proptest::prelude::*;
 
 type Apply<'a> = dyn Fn(&mut Array2<f32>, Rule<&mut [f32]>) + 'a;
 
+/// Numbers in -1..1 of which this share is zero.
+fn values_and_zeros(shape: (usize, usize), zeros: f32, seed: u64) -> Array2<f32> {
+    let mut x: Array2<f32> = values(shape, seed);
+    let choice: Array2<f32> = values(shape, seed ^ 99);
+    x.zip_mut_with(&choice, |x, &choice| *x = if choice < 2.0 * zeros - 1.0 { 0.0 } else { *x });
+    x
+}
+
+/// Shares of zeros on both sides of that from which on they are left out.
+fn shares() -> impl Strategy<Value = f32> {
+    prop_oneof![0.0..0.2f32, 0.3..0.7f32, 0.9..1.0f32]
+}
+
+/// The layer as networks run it: their weights are finite.
+fn run(x: ArrayView2<f32>, weight: &Array2<f32>, bias: &Array1<f32>) -> Array2<f32> {
+    let mut out = Array2::from_elem((x.nrows(), weight.ncols()), f32::NAN);
+    let mut layer = [Layer::Dense {
+        features: weight.dim(),
+        weight: weight.as_slice().unwrap(),
+        bias: bias.as_slice().unwrap(),
+        relu: false,
+        out: out.as_slice_mut().unwrap(),
+    }];
+    forward(x.nrows(), Images::Floats(x.as_slice().unwrap()), &mut layer).unwrap();
+    out
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
@@ -53,41 +80,74 @@ proptest! {
     /// Alone, an image takes another way, which skips the weights of zero inputs.
     #[test]
     fn an_image_has_the_same_bits_in_any_batch(
-        inputs in 1..600usize, outputs in prop_oneof![1..70usize, 120..140usize], seed: u64,
+        inputs in 1..600usize,
+        outputs in prop_oneof![1..70usize, 120..140usize],
+        zeros in shares(),
+        seed: u64,
     ) {
-        let mut x = values((20, inputs), seed).mapv(|value: f32| value.max(0.0));
+        let mut x = values_and_zeros((20, inputs), zeros, seed);
         let weight = values((inputs, outputs), seed ^ 1);
         // A bias of -0 and no input: the sum is -0 alone, and 0 with products of 0.
         let mut bias = values(outputs, seed ^ 2);
         bias[0] = -0.0;
         x.row_mut(3).fill(0.0);
-        let of = |x: ArrayView2<f32>| {
-            let mut out = Array2::from_elem((x.nrows(), outputs), f32::NAN);
-            let mut layer = [Layer::Dense {
-                features: (inputs, outputs),
-                weight: weight.as_slice().unwrap(),
-                bias: bias.as_slice().unwrap(),
-                relu: false,
-                out: out.as_slice_mut().unwrap(),
-            }];
-            forward(x.nrows(), Images::Floats(x.as_slice().unwrap()), &mut layer).unwrap();
-            out
-        };
-        let together = of(x.view());
+        let together = run(x.view(), &weight, &bias);
         for image in 0..x.nrows() {
-            let alone = of(x.slice(s![image..=image, ..]));
+            let alone = run(x.slice(s![image..=image, ..]), &weight, &bias);
             let bits = |row: ArrayView1<f32>| row.mapv(f32::to_bits);
             prop_assert_eq!(bits(alone.row(0)), bits(together.row(image)));
         }
     }
 
     #[test]
+    fn products_of_zeros_are_left_out_without_a_trace(
+        batch in prop_oneof![2..40usize, 60..130usize],
+        inputs in prop_oneof![1..40usize, 120..140usize, 500..530usize, 1000..1100usize],
+        outputs in prop_oneof![16..70usize, 120..140usize, 250..260usize],
+        zeros in shares(),
+        seed: u64,
+    ) {
+        let x = values_and_zeros((batch, inputs), zeros, seed);
+        let (weight, bias) = (values((inputs, outputs), seed ^ 1), values(outputs, seed ^ 2));
+        // Of weights that it knows nothing about, the function alone leaves nothing out.
+        let mut out = Array2::from_elem((batch, outputs), f32::NAN);
+        dense(x.view(), weight.view(), Some(bias.view()), false, out.view_mut()).unwrap();
+        let listed = run(x.view(), &weight, &bias);
+        prop_assert_eq!(listed.mapv(f32::to_bits), out.mapv(f32::to_bits));
+
+        // Nor does the gradient of the weights where one of `grad` is not finite; its other columns
+        // do not know.
+        let grad = values((batch, outputs), seed ^ 3);
+        let mut infinite = grad.clone();
+        infinite[(batch / 2, outputs - 1)] = f32::INFINITY;
+        let gradient = |grad: &Array2<f32>| {
+            let mut dweight = Array2::from_elem((inputs, outputs), f32::NAN);
+            dense_weight_gradient(grad.view(), x.view(), dweight.view_mut()).unwrap();
+            dweight
+        };
+        let (listed, whole) = (gradient(&grad), gradient(&infinite));
+        let known = s![.., ..outputs - 1];
+        prop_assert_eq!(
+            listed.slice(known).mapv(f32::to_bits),
+            whole.slice(known).mapv(f32::to_bits)
+        );
+        for (dweight, &x) in whole.column(outputs - 1).iter().zip(x.row(batch / 2)) {
+            prop_assert_eq!(dweight.is_nan(), x == 0.0);
+        }
+    }
+
+    #[test]
     fn update_has_the_bits_of_gradient_and_update(
-        batch in 0..40usize, inputs in 1..300usize, outputs in 1..40usize, rule in 0..5usize,
-        weight_decay in prop_oneof![Just(0.0), Just(0.3)], seed: u64,
+        batch in 0..40usize,
+        inputs in 1..300usize,
+        outputs in prop_oneof![1..40usize, 120..140usize],
+        rule in 0..5usize,
+        weight_decay in prop_oneof![Just(0.0), Just(0.3)],
+        zeros in shares(),
+        seed: u64,
     ) {
         // Rows that are zero for all images, as behind a ReLU.
-        let mut x = values((batch, inputs), seed);
+        let mut x = values_and_zeros((batch, inputs), zeros, seed);
         x.slice_mut(s![.., ..;3]).fill(0.0);
         let grad = values((batch, outputs), seed ^ 1);
         let mut gradient = Array2::from_elem((inputs, outputs), f32::NAN);

@@ -11,6 +11,7 @@ use crate::error::{KernelError, Result};
 use crate::optimizer::Rule;
 use crate::sums::add;
 use crate::view::{slice, slice_mut};
+use weight_gradient::Factors;
 
 /// `out = x weight + bias`, or the ReLU of that.
 ///
@@ -84,7 +85,7 @@ pub fn dense_weight_gradient(
     let x = slice("x", &x, &[batch, inputs])?;
     let grad = slice("grad", &grad, &[batch, outputs])?;
     let dweight = slice_mut("dweight", &mut dweight, &[inputs, outputs])?;
-    weight_gradient::overwrite(grad, x, (inputs, outputs), dweight);
+    Factors::new(grad, x, (inputs, outputs)).overwrite(dweight);
     Ok(())
 }
 
@@ -99,7 +100,7 @@ pub fn dense_squared_norm(grad: ArrayView2<f32>, x: ArrayView2<f32>) -> Result<f
     check_features(inputs, outputs)?;
     let x = slice("x", &x, &[batch, inputs])?;
     let grad = slice("grad", &grad, &[batch, outputs])?;
-    Ok(weight_gradient::squared_norm(grad, x, (inputs, outputs)))
+    Ok(Factors::new(grad, x, (inputs, outputs)).squared_norm())
 }
 
 /// One step of `rule` on `weight` along its gradient `x^T grad`, which is never stored as a whole:
@@ -119,7 +120,7 @@ pub fn dense_update(
     let grad = slice("grad", &grad, &[batch, outputs])?;
     let weight = slice_mut("weight", &mut weight, &[inputs, outputs])?;
     rule.check(weight.len())?;
-    weight_gradient::update(grad, x, (inputs, outputs), weight, rule);
+    Factors::new(grad, x, (inputs, outputs)).update(weight, rule);
     Ok(())
 }
 

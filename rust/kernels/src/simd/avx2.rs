@@ -33,23 +33,30 @@ fn mask(count: usize) -> __m256i {
     unsafe { _mm256_loadu_si256(window.as_ptr().cast()) }
 }
 
-/// For each set of lanes their indices, a byte each from the lowest on.
-const LANES_OF: [u64; 256] = {
-    let mut table = [0; 256];
+/// For each set of lanes, as bits, their numbers in order.
+static NUMBERS: [[u8; 8]; 256] = {
+    let mut numbers = [[0; 8]; 256];
     let mut set = 0;
-    while set < table.len() {
+    while set < numbers.len() {
         let (mut lane, mut count) = (0, 0);
         while lane < 8 {
             if set >> lane & 1 == 1 {
-                table[set] |= lane << (8 * count);
+                numbers[set][count] = lane;
                 count += 1;
             }
             lane += 1;
         }
         set += 1;
     }
-    table
+    numbers
 };
+
+/// The numbers of a set of lanes, in order, as `_mm256_permutevar8x32_ps` takes them.
+#[inline(always)]
+fn numbers(set: usize) -> __m256i {
+    // SAFETY: eight bytes are read from eight; AVX2 was found, as above.
+    unsafe { _mm256_cvtepu8_epi32(_mm_loadl_epi64(NUMBERS[set].as_ptr().cast())) }
+}
 
 // SAFETY (all blocks below): a token exists only where AVX2 and FMA were found; the pointers are
 // the caller's promise, stated at the trait.
@@ -154,6 +161,26 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn compress(
+        self,
+        value: __m256,
+        first: u32,
+        values: *mut f32,
+        places: *mut u32,
+    ) -> usize {
+        // SAFETY: as above.
+        unsafe {
+            let some = _mm256_cmp_ps::<_CMP_NEQ_UQ>(value, _mm256_setzero_ps());
+            let some = _mm256_movemask_ps(some) as usize;
+            let lanes = numbers(some);
+            let all = _mm256_add_epi32(lanes, _mm256_set1_epi32(first as i32));
+            _mm256_storeu_ps(values, _mm256_permutevar8x32_ps(value, lanes));
+            _mm256_storeu_si256(places.cast(), all);
+            some.count_ones() as usize
+        }
+    }
+
+    #[inline(always)]
     unsafe fn load_index(self, source: *const u8, count: usize) -> __m256i {
         // SAFETY: as above; `count` bytes are copied into eight.
         unsafe {
@@ -245,7 +272,7 @@ impl Simd for Avx2 {
             let places = _mm256_broadcastsi128_si256(_mm_loadu_si128(places.as_ptr().cast()));
             let place = _mm256_permutevar8x32_epi32(places, winners);
             let starts = _mm256_add_epi32(_mm256_loadu_si256(starts.cast()), place);
-            let lanes = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(LANES_OF[live] as i64));
+            let lanes = numbers(live);
             _mm256_storeu_ps(kept, _mm256_permutevar8x32_ps(values, lanes));
             let starts = _mm256_permutevar8x32_epi32(starts, lanes);
             _mm256_storeu_si256(kept_starts.cast(), starts);

@@ -71,6 +71,35 @@ pub trait Simd: Copy {
     /// The lanes whose `winner` is `index`, as bits.
     fn lanes_of(self, winner: Self::Index, index: u8) -> u32;
 
+    /// The lanes that are not zero, in order, and their numbers, counted from `first`; returns how
+    /// many they are. Whole vectors are written, the rest of them unspecified.
+    ///
+    /// # Safety
+    /// `LANES` elements must be writable at each target.
+    #[inline(always)]
+    unsafe fn compress(
+        self,
+        value: Self::F32,
+        first: u32,
+        values: *mut f32,
+        numbers: *mut u32,
+    ) -> usize {
+        const MOST: usize = 16;
+        assert!(Self::LANES <= MOST);
+        let mut lanes = [0.0; MOST];
+        let mut count = 0;
+        // SAFETY: the lanes fit; an element is written behind as many as lanes went before at most.
+        unsafe {
+            self.store(lanes.as_mut_ptr(), value);
+            for (number, &lane) in lanes[..Self::LANES].iter().enumerate() {
+                values.add(count).write(lane);
+                numbers.add(count).write(first + number as u32);
+                count += usize::from(lane != 0.0);
+            }
+        }
+        count
+    }
+
     /// The first `count <= LANES` indices at `source`, a byte each, zeros behind them.
     ///
     /// # Safety

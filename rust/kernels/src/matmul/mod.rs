@@ -9,6 +9,10 @@
 //! A tile of `MR` rows by `NV` vectors is held in registers over the whole sum, so the terms of
 //! an element are added in the order of (r, k) whatever the tile and the lanes.
 
+mod sparse;
+
+pub(crate) use sparse::LONGEST as LONGEST_LIST;
+
 use crate::optimizer::Rate;
 use crate::simd::{Kernel, Simd, dispatch, load, store};
 use crate::threads::TileMut;
@@ -41,6 +45,36 @@ pub(crate) enum Finish {
     Descend(Rate),
 }
 
+impl Finish {
+    /// Of a vector of sums, or of its first `count` lanes.
+    ///
+    /// # Safety
+    /// `LANES` floats at `out` must be readable and writable, `count < LANES` of them if PARTIAL.
+    #[inline(always)]
+    unsafe fn apply<S: Simd, const PARTIAL: bool>(
+        self,
+        simd: S,
+        count: usize,
+        out: *mut f32,
+        sum: S::F32,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let result = match self {
+                Finish::Store => sum,
+                Finish::Add => simd.add(load::<S, PARTIAL>(simd, count, out), sum),
+                Finish::Descend(rate) => {
+                    let old = load::<S, PARTIAL>(simd, count, out);
+                    let step = simd.mul(simd.splat(rate.step), sum);
+                    let decay = simd.mul(simd.splat(rate.decay), old);
+                    simd.sub(old, simd.add(step, decay))
+                }
+            };
+            store::<S, PARTIAL>(simd, count, out, result);
+        }
+    }
+}
+
 /// A product to compute; see the module.
 pub(crate) struct Product<'a> {
     pub runs: usize,
@@ -57,9 +91,16 @@ pub(crate) struct Product<'a> {
 impl Product<'_> {
     /// Computes with the instruction set in force.
     pub fn compute(self) {
+        if self.check() {
+            dispatch(self);
+        }
+    }
+
+    /// That all that is addressed is inside its slice; returns whether there is anything to do.
+    fn check(&self) -> bool {
         let (rows, columns) = (self.out.rows(), self.out.columns());
         if rows == 0 || columns == 0 {
-            return;
+            return false;
         }
         let Left { data, row, run, step } = self.left;
         assert!(self.runs > 0 && self.run_length > 0);
@@ -72,7 +113,7 @@ impl Product<'_> {
         if let Start::Bias(bias) = self.start {
             assert_eq!(bias.len(), columns);
         }
-        dispatch(self);
+        true
     }
 }
 
@@ -198,17 +239,7 @@ impl Product<'_> {
             for (m, sum) in sums.iter().enumerate() {
                 for (v, &lanes) in sum.iter().enumerate() {
                     let out = out.add(m * out_row + v * S::LANES);
-                    let result = match self.finish {
-                        Finish::Store => lanes,
-                        Finish::Add => simd.add(load::<S, PARTIAL>(simd, count, out), lanes),
-                        Finish::Descend(rate) => {
-                            let old = load::<S, PARTIAL>(simd, count, out);
-                            let step = simd.mul(simd.splat(rate.step), lanes);
-                            let decay = simd.mul(simd.splat(rate.decay), old);
-                            simd.sub(old, simd.add(step, decay))
-                        }
-                    };
-                    store::<S, PARTIAL>(simd, count, out, result);
+                    self.finish.apply::<S, PARTIAL>(simd, count, out, lanes);
                 }
             }
         }
