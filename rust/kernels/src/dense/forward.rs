@@ -4,17 +4,16 @@
 //! reading the weights. The sums have the same terms in the same order, but for zeros, so that all
 //! bits are the same but for the sign of zero, which is made positive.
 
-use std::ops::RangeInclusive;
-
 use crate::activation;
-use crate::matmul::{Finish, LONGEST_LIST, Left, Product, Start};
+use crate::matmul::{Finish, LONGEST_LIST, Left, Product, Start, lists_pay};
 use crate::scratch;
 use crate::sums::total;
 use crate::threads::{self, TileMut, chunks, chunks_mut, for_each, tiles_mut};
 
-/// Images of a tile: as few, that all threads have some, and as many, that the weights are not read
-/// from memory again and again.
-const IMAGES: RangeInclusive<usize> = 16..=64;
+/// Images of a tile; and of one whose products of zeros are left out, where there are enough for all
+/// threads: the less there is to multiply, the more it costs to read the weights again for each.
+const IMAGES: usize = 16;
+const SPARSE_IMAGES: usize = 64;
 /// Output features of a tile, where there are too few images for all threads.
 const FEATURES: usize = 64;
 /// Outputs that one task takes through the activation.
@@ -47,10 +46,11 @@ pub(crate) fn overwrite(
         single(x, weight, bias, outputs, out);
     } else {
         let threads = threads::threads().unwrap_or(1);
-        let (few, many) = IMAGES.into_inner();
-        let crowded = batch.div_ceil(few) >= threads;
+        let crowded = batch.div_ceil(IMAGES) >= threads;
         let columns = if crowded { outputs } else { FEATURES.min(outputs) };
-        let images = batch.div_ceil(threads).next_multiple_of(few).clamp(few, many);
+        let sparse = kind.finite && lists_pay(x, inputs, (batch.min(1), inputs), outputs);
+        let most = if sparse { SPARSE_IMAGES } else { IMAGES };
+        let images = batch.div_ceil(threads).next_multiple_of(IMAGES).clamp(IMAGES, most);
         for_each(tiles_mut(out, outputs, images, columns), |index, out| {
             let per_row = outputs.div_ceil(columns);
             let first = index % per_row * columns;

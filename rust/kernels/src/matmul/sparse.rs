@@ -116,7 +116,12 @@ impl Lists {
 
 /// Whether lists are faster for `rows` on the left, `stride` apart and `depth` long, and as many
 /// columns on the right.
-fn lists_pay(left: &[f32], stride: usize, (rows, depth): (usize, usize), columns: usize) -> bool {
+pub(crate) fn lists_pay(
+    left: &[f32],
+    stride: usize,
+    (rows, depth): (usize, usize),
+    columns: usize,
+) -> bool {
     if columns < COLUMNS {
         return false;
     }
