@@ -11,7 +11,7 @@
 //! is also two by two windows of the pool, so the last transform, bias, pool and what comes after it are one
 //! pass, and the full-resolution output never exists.
 //!
-//! The transforms are not free of rounding: against float64 the error is two to three times that
+//! The transforms are not free of rounding: against float64 the error is two to three and a half times that
 //! of the direct sum (docs/architecture.md; tests/block.rs has a bound). A NaN or an infinity
 //! reaches every output of its tile, not only those whose window holds it.
 
