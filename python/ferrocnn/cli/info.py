@@ -46,9 +46,12 @@ def info_command(model_path: Path, as_json: bool) -> None:
     settings = model.config() | {"flip_average": model.flip_average}
     _echo_section("architecture", {name: settings[name] for name in settings if name not in TABLED})
     if model.preprocessing is not None:
-        height, width = model.preprocessing.image_size
         fields = model.preprocessing.to_dict()
-        _echo_section("preprocessing", fields | {"image_size": f"{height} x {width}"})
+        for name in ("image_size", "stored_size"):
+            size = getattr(model.preprocessing, name)
+            if size is not None:
+                fields[name] = f"{size[0]} x {size[1]}"
+        _echo_section("preprocessing", fields)
     if model.training:
         _echo_section("training", model.training)
 
