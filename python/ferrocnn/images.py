@@ -107,9 +107,11 @@ class ImageDataset:
 
         For the validation of a model whose training images are larger than its own, because
         `Augment` takes crops of them. The pixels are those that `preprocessing` of the result
-        makes of the files.
+        makes of the files. In their own size they are this data set itself.
         """
         preprocessing = self.preprocessing.resized(image_size)
+        if preprocessing == self.preprocessing:
+            return self
         images = np.empty((len(self), *preprocessing.image_size, 3), np.uint8)
         for target, image in zip(images, self.images, strict=True):
             target[...] = resize(image, preprocessing.image_size)

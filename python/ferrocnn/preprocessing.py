@@ -84,6 +84,11 @@ class Preprocessing:
                     f"{name}: expected {known!r}, got {value!r}; this version knows no other"
                 )
 
+    @property
+    def first_size(self) -> tuple[int, int]:
+        """The size to which the picture is resized first, which may be the last."""
+        return self.stored_size or self.image_size
+
     def to_dict(self) -> dict[str, object]:
         """Return the fields as JSON has them; :meth:`from_dict` reads them back."""
         stored_size = None if self.stored_size is None else list(self.stored_size)
@@ -156,7 +161,7 @@ class Preprocessing:
                 if opened.format == "EPS":  # its loader would run Ghostscript on an unknown program
                     raise ValueError("PostScript is a program, not a picture")
                 # Of both axes the longer, as a turned picture swaps them.
-                least = _DRAFT_MARGIN * max(self.stored_size or self.image_size)
+                least = _DRAFT_MARGIN * max(self.first_size)
                 drafted = opened.draft(None, (least, least))
                 return self._pixels(opened, box=drafted[1] if drafted else None)
         except UnidentifiedImageError:
@@ -179,7 +184,7 @@ class Preprocessing:
         _check_pixel_count(image)
         image.load()
         orientation = _orientation(image) if self.exif_orientation else 1
-        height, width = self.stored_size or self.image_size
+        height, width = self.first_size
         size = (height, width) if orientation >= 5 else (width, height)
         # A drafted image is rounded up to whole pixels; `box` is the exact extent within it.
         small = _to_rgb(image).resize(size, Image.Resampling.BILINEAR, box=box)

@@ -47,8 +47,9 @@ def evaluate_command(
     judged = _validation_part(folder, names)
     if judged != folder:
         note(f"{folder} holds a train/val pair: evaluated on {judged}")
-    size = preprocessing.stored_size or preprocessing.image_size
-    dataset = load_images(judged, size, class_names=names, cache=not no_cache, progress=True)
+    dataset = load_images(
+        judged, preprocessing.first_size, class_names=names, cache=not no_cache, progress=True
+    )
     dataset = dataset.resized(preprocessing.image_size)
     for line in describe_dataset(dataset, judged):
         note(line)

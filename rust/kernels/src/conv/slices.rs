@@ -4,6 +4,7 @@
 //! windows around scattered pixels are read in whole lines, and a band of rows stays in the
 //! first-level cache however many channels the image has.
 
+use super::padded::copy;
 use crate::geometry::ConvGeometry;
 use crate::pixel::Pixel;
 
@@ -52,16 +53,12 @@ pub(super) fn pad_slice<T: Pixel>(
         after.fill(0.0);
         let source = &image[y as usize * image_columns * channels..][..copied * channels];
         if pixel == channels {
-            for (target, value) in inside.iter_mut().zip(source) {
-                *target = value.to_f32();
-            }
+            copy(source, inside);
         } else if width == WIDTH {
             // The number of channels is written out, so that a pixel is a vector or two.
             let pixels = inside.as_chunks_mut::<WIDTH>().0.iter_mut();
             for (target, pixel) in pixels.zip(source.chunks_exact(channels)) {
-                for (target, value) in target.iter_mut().zip(&pixel[first..first + WIDTH]) {
-                    *target = value.to_f32();
-                }
+                copy(&pixel[first..first + WIDTH], target);
             }
         } else if channels == 3 {
             let pixels = inside.as_chunks_mut::<4>().0.iter_mut().zip(source.as_chunks::<3>().0);
@@ -71,9 +68,7 @@ pub(super) fn pad_slice<T: Pixel>(
         } else {
             let pixels = inside.chunks_exact_mut(pixel).zip(source.chunks_exact(channels));
             for (target, pixel) in pixels {
-                for (target, value) in target.iter_mut().zip(&pixel[first..first + width]) {
-                    *target = value.to_f32();
-                }
+                copy(&pixel[first..first + width], target);
             }
         }
     }
