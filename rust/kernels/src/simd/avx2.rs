@@ -252,6 +252,35 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn place(self, value: __m256, winner: __m256i, places: [u32; 4]) -> (__m256, __m256i) {
+        // SAFETY: as above; four integers are read from four.
+        unsafe {
+            let live = _mm256_cmpgt_epi32(_mm256_set1_epi32(4), winner);
+            let places = _mm256_broadcastsi128_si256(_mm_loadu_si128(places.as_ptr().cast()));
+            let place = _mm256_permutevar8x32_epi32(places, winner);
+            let value = _mm256_and_ps(value, _mm256_castsi256_ps(live));
+            (value, _mm256_and_si256(place, live))
+        }
+    }
+
+    #[inline(always)]
+    fn shift(self, index: __m256i, by: u32) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_add_epi32(index, _mm256_set1_epi32(by as i32)) }
+    }
+
+    #[inline(always)]
+    fn pick(self, [low, high]: [__m256; 2], index: __m256i) -> __m256 {
+        // SAFETY: as above. Bit 3 of the index becomes the sign, by which the blend chooses.
+        unsafe {
+            let in_high = _mm256_castsi256_ps(_mm256_slli_epi32::<28>(index));
+            let low = _mm256_permutevar8x32_ps(low, index);
+            let high = _mm256_permutevar8x32_ps(high, index);
+            _mm256_blendv_ps(low, high, in_high)
+        }
+    }
+
+    #[inline(always)]
     unsafe fn keep_live(
         self,
         values: __m256,

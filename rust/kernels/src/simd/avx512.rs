@@ -225,6 +225,29 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn place(self, value: __m512, winner: __m512i, places: [u32; 4]) -> (__m512, __m512i) {
+        // SAFETY: as above.
+        unsafe {
+            let live = _mm512_cmplt_epu32_mask(winner, _mm512_set1_epi32(4));
+            let places = _mm512_broadcast_i32x4(_mm_loadu_si128(places.as_ptr().cast()));
+            let place = _mm512_maskz_permutexvar_epi32(live, winner, places);
+            (_mm512_maskz_mov_ps(live, value), place)
+        }
+    }
+
+    #[inline(always)]
+    fn shift(self, index: __m512i, by: u32) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_add_epi32(index, _mm512_set1_epi32(by as i32)) }
+    }
+
+    #[inline(always)]
+    fn pick(self, [low, high]: [__m512; 2], index: __m512i) -> __m512 {
+        // SAFETY: as above.
+        unsafe { _mm512_permutex2var_ps(low, index, high) }
+    }
+
+    #[inline(always)]
     unsafe fn keep_live(
         self,
         values: __m512,

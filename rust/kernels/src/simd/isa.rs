@@ -3,6 +3,7 @@
 
 use std::sync::OnceLock;
 
+use super::Simd;
 use super::portable::Portable;
 #[cfg(target_arch = "x86_64")]
 use super::{avx2::Avx2, avx512::Avx512};
@@ -29,6 +30,17 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2(_) => "avx2",
             Isa::Portable(_) => "portable",
+        }
+    }
+
+    /// Floats in a vector.
+    pub fn lanes(self) -> usize {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512(_) => Avx512::LANES,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2(_) => Avx2::LANES,
+            Isa::Portable(_) => Portable::LANES,
         }
     }
 

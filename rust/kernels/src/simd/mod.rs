@@ -122,6 +122,20 @@ pub trait Simd: Copy {
     /// Four floats of each of `LANES` rows must be readable.
     unsafe fn load_columns(self, source: *const f32, stride: usize) -> [Self::F32; 4];
 
+    /// Where `winner` is one of the four `places` the value and that place, elsewhere zeros.
+    fn place(
+        self,
+        value: Self::F32,
+        winner: Self::Index,
+        places: [u32; 4],
+    ) -> (Self::F32, Self::Index);
+
+    /// `index + by`.
+    fn shift(self, index: Self::Index, by: u32) -> Self::Index;
+
+    /// In each lane that of the floats of two vectors, one behind the other, whose number `index` is.
+    fn pick(self, table: [Self::F32; 2], index: Self::Index) -> Self::F32;
+
     /// Appends the lanes whose winner is one of the `places`, and returns their number: of
     /// `values` to `kept`, and of the sums of `starts` and the winner's place to `kept_starts`.
     /// The winners are the `byte`-th bytes of `winners`, the lowest being the 0th.

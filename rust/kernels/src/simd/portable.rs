@@ -133,6 +133,24 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn place(self, value: f32x4, winner: u32x4, places: [u32; 4]) -> (f32x4, u32x4) {
+        let live = u32x4::splat(4).simd_gt(winner);
+        let place = winner.to_array().map(|winner| places[winner as usize % 4]);
+        (value & cast::<_, f32x4>(live), u32x4::from(place) & live)
+    }
+
+    #[inline(always)]
+    fn shift(self, index: u32x4, by: u32) -> u32x4 {
+        index + u32x4::splat(by)
+    }
+
+    #[inline(always)]
+    fn pick(self, [low, high]: [f32x4; 2], index: u32x4) -> f32x4 {
+        let table: [f32; 8] = cast([low, high]);
+        f32x4::from(index.to_array().map(|index| table[index as usize % 8]))
+    }
+
+    #[inline(always)]
     unsafe fn keep_live(
         self,
         values: f32x4,

@@ -10,6 +10,7 @@ impl Kernel for Check {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         columns(simd);
+        picks(simd);
         // All sets of lanes, at each byte, with every kind of winner that is not live.
         for live in 0..1u32 << S::LANES {
             keeps(simd, live, live % 4, if live % 3 == 0 { 4 } else { 4 + (live * 7 % 252) as u8 });
@@ -35,6 +36,32 @@ fn lanes<S: Simd>(simd: S, vector: S::F32) -> Vec<f32> {
     // SAFETY: `LANES` floats are writable.
     unsafe { simd.store(lanes.as_mut_ptr(), vector) }
     lanes
+}
+
+#[inline(always)]
+fn picks<S: Simd>(simd: S) {
+    let table: Vec<f32> = (1..=2 * S::LANES).map(|k| k as f32).collect();
+    let places = [1, S::LANES as u32 - 2, S::LANES as u32, 2 * S::LANES as u32 - 2];
+    for first in 0..=255u8 {
+        let winners: Vec<u8> =
+            (0..S::LANES as u8).map(|lane| first.wrapping_add(lane * 3)).collect();
+        // SAFETY: `LANES` bytes and twice as many floats are readable.
+        let (winner, low, high) = unsafe {
+            let (low, high) = table.split_at(S::LANES);
+            (
+                simd.load_index(winners.as_ptr(), S::LANES),
+                simd.load(low.as_ptr()),
+                simd.load(high.as_ptr()),
+            )
+        };
+        let (kept, place) = simd.place(low, winner, places);
+        let picked = simd.pick([low, high], simd.shift(place, 1));
+        let place = |winner: u8| places.get(usize::from(winner)).copied();
+        let expected = winners.iter().zip(&table).map(|(&w, &x)| place(w).map_or(0.0, |_| x));
+        assert!(lanes(simd, kept).into_iter().eq(expected), "winners from {first}");
+        let expected = winners.iter().map(|&w| table[place(w).unwrap_or(0) as usize + 1]);
+        assert!(lanes(simd, picked).into_iter().eq(expected), "winners from {first}");
+    }
 }
 
 #[inline(always)]

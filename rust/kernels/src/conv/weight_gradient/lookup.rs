@@ -1,0 +1,162 @@
+//! The weight gradient of a 3x3 kernel over few channels, with lanes along the output channels.
+//!
+//! Under one tap of the kernel, the windows of the four places of a pool window read two by two
+//! pixels. Two vectors hold them, and every lane picks the one that its winner's window reads. So no
+//! list is made, and a window that is not live costs no more than one that is: 0 is multiplied with a
+//! pixel there, which changes no sum as long as that is finite.
+
+use std::ops::Range;
+
+use super::cut::{Band, Cut};
+use super::pad_band;
+use crate::conv::block::Pooled;
+use crate::conv::padded::image_size;
+use crate::conv::slices::pixel;
+use crate::geometry::ConvGeometry;
+use crate::pixel::Pixel;
+use crate::scratch;
+use crate::simd::{Kernel, Simd, dispatch, isa, load, load_up_to, store_up_to};
+use crate::sums::{in_groups, totals};
+
+/// Side of the kernel.
+const TAPS: usize = 3;
+/// The most input channels.
+const CHANNELS: usize = 4;
+
+/// Whether this is faster than lists (docs/architecture.md). A vector must hold two pixels, and with
+/// 8 lanes, where a pick takes three instructions, `relu` makes lists short enough to win.
+pub(super) fn serves(conv: &ConvGeometry, relu: bool) -> bool {
+    let least = if relu { 4 * CHANNELS } else { 2 * CHANNELS };
+    (conv.height.window, conv.width.window) == (TAPS, TAPS)
+        && conv.in_channels <= CHANNELS
+        && isa().lanes() >= least
+}
+
+/// Overwrites `dweight` and `dbias`.
+pub(super) fn overwrite<T: Pixel>(pooled: Pooled, x: &[T], dweight: &mut [f32], dbias: &mut [f32]) {
+    let conv = &pooled.geometry.conv;
+    let cut = Cut::new(pooled.geometry, x.len() / image_size(conv.input_shape()));
+    let add_bands = |range: Range<usize>, sums: &mut [f32]| {
+        scratch::with(cut.floats(), |padded| {
+            dispatch(Sum { pooled, x, cut: &cut, range, padded, sums });
+        });
+    };
+    in_groups(cut.count(), dweight.len() + dbias.len(), add_bands, |partials| {
+        totals(partials, dweight, dbias);
+    });
+}
+
+/// Adds the bands of a range to `sums`, the gradients of the weights and of the biases.
+struct Sum<'a, T> {
+    pooled: Pooled<'a>,
+    x: &'a [T],
+    cut: &'a Cut,
+    range: Range<usize>,
+    padded: &'a mut [f32],
+    sums: &'a mut [f32],
+}
+
+impl<T: Pixel> Kernel for Sum<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        match self.pooled.geometry.conv.in_channels {
+            1 => self.add_bands::<S, 1>(simd),
+            2 => self.add_bands::<S, 2>(simd),
+            3 => self.add_bands::<S, 3>(simd),
+            _ => self.add_bands::<S, 4>(simd),
+        }
+    }
+}
+
+impl<T: Pixel> Sum<'_, T> {
+    #[inline(always)]
+    fn add_bands<S: Simd, const C: usize>(mut self, simd: S) {
+        let conv = &self.pooled.geometry.conv;
+        assert_eq!(conv.in_channels, C);
+        self.padded[self.cut.slice..].fill(0.0);
+        for index in self.range.clone() {
+            let band = self.cut.band(index);
+            pad_band(conv, self.x, &band, (0, C), self.cut.padded.1, self.padded);
+            for first in (0..conv.out_channels).step_by(S::LANES) {
+                for row in 0..TAPS {
+                    if conv.out_channels - first < S::LANES {
+                        self.add_row::<S, C, true>(simd, &band, row, first);
+                    } else {
+                        self.add_row::<S, C, false>(simd, &band, row, first);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Adds what a band gives to one row of the kernel, for a vector of output channels from
+    /// `first` on. `PARTIAL`: there are fewer.
+    #[inline(always)]
+    fn add_row<S: Simd, const C: usize, const PARTIAL: bool>(
+        &mut self,
+        simd: S,
+        band: &Band,
+        row: usize,
+        first: usize,
+    ) {
+        let channels = self.pooled.geometry.conv.out_channels;
+        let count = if PARTIAL { channels - first } else { S::LANES };
+        let (height, width) = self.cut.pooled;
+        let (rows, columns) = self.cut.padded;
+        let (step, line) = (pixel(C), columns * pixel(C));
+        let places = [0, step, S::LANES, S::LANES + step].map(|place| place as u32);
+        let mut sums = [[simd.splat(0.0); C]; TAPS];
+        let mut bias = simd.splat(0.0);
+        for image in 0..band.images.len() {
+            for y in 0..band.rows.len() {
+                let pooled_row = (band.images.start + image) * height + band.rows.start + y;
+                let at = pooled_row * width * channels + first;
+                let grads = &self.pooled.grad[at..][..(width - 1) * channels + count];
+                let winners = &self.pooled.winners[at..][..grads.len()];
+                let source = &self.padded[(image * rows + 2 * y + row) * line..];
+                assert!(source.len() >= line + 2 * width * step + S::LANES);
+                for x in 0..width {
+                    // SAFETY: `count` channels of `width` positions are in the slices; the last
+                    // pixel read as the first of a vector is number `2 * (width - 1) + TAPS - 1`
+                    // of the second line, behind which there are `LANES` floats.
+                    unsafe {
+                        let grad = grads.as_ptr().add(x * channels);
+                        let grad = load::<S, PARTIAL>(simd, count, grad);
+                        let winner = simd.load_index(winners.as_ptr().add(x * channels), count);
+                        let (grad, place) = simd.place(grad, winner, places);
+                        for (column, sums) in sums.iter_mut().enumerate() {
+                            let upper = source.as_ptr().add((2 * x + column) * step);
+                            let table = [simd.load(upper), simd.load(upper.add(line))];
+                            for (c, sum) in sums.iter_mut().enumerate() {
+                                let picked = simd.pick(table, simd.shift(place, c as u32));
+                                *sum = simd.mul_add(grad, picked, *sum);
+                            }
+                        }
+                        bias = simd.add(bias, grad);
+                    }
+                }
+            }
+        }
+
+        let (dweight, dbias) = self.sums.split_at_mut(TAPS * TAPS * C * channels);
+        for (tap, &sum) in sums.as_flattened().iter().enumerate() {
+            let target = &mut dweight[(row * TAPS * C + tap) * channels + first..][..count];
+            add(simd, target, sum);
+        }
+        if row == 0 {
+            add(simd, &mut dbias[first..][..count], bias);
+        }
+    }
+}
+
+/// Adds as many lanes as `target` has floats.
+#[inline(always)]
+fn add<S: Simd>(simd: S, target: &mut [f32], values: S::F32) {
+    // SAFETY: the slice holds these floats.
+    unsafe {
+        let sum = simd.add(load_up_to(simd, target.len(), target.as_ptr()), values);
+        store_up_to(simd, target.len(), target.as_mut_ptr(), sum);
+    }
+}
