@@ -230,7 +230,7 @@ def dense_backward(
     dx, dweight = np.empty_like(x), np.empty_like(weight)
     dbias = np.empty(weight.shape[1], np.float32)
     _kernels.dense_weight_gradient(grad, x, dweight)
-    _kernels.dense_backward(grad, weight, dx, dbias)
+    _kernels.dense_backward(grad, weight, None, dx, dbias)
     return dx, dweight, dbias
 
 

@@ -79,6 +79,8 @@ class Layer(ABC):
     """What all layers share: a shape, parameters if any, and a gradient for each."""
 
     multiply_adds = 0
+    # Whether backward takes the gradient of each output that is 0 for 0, as a ReLU does.
+    relu = False
     # The attributes that hold parameters and statistics.
     arrays: ClassVar[tuple[str, ...]] = ()
 

@@ -81,7 +81,7 @@ class ConvPool(_Convolution):
         super().__init__(name, kind, input_shape, output, filters, generator, biased=biased)
         height, width, _ = self._geometry.conv_output_shape
         self.multiply_adds = height * width * self.weight.size
-        self._relu = relu
+        self.relu = relu
         self._norm: BatchNorm | None = None
 
     def fold(self, norm: BatchNorm) -> None:
@@ -93,7 +93,7 @@ class ConvPool(_Convolution):
         """See `Layer.steps`. Input (n, *input_shape), uint8 or float32; output (n, h, w, f)."""
         self._y = self._buffers.get("y", room, self.output_shape)
         self._winners = self._buffers.get("winners", room, self.output_shape, np.uint8)
-        affine, relu = None, self._relu
+        affine, relu = None, self.relu
         if self._norm is not None and not training:
             affine, relu = self._norm.affine, self._norm.activation == "relu"
         y, winners = self._y, self._winners
@@ -106,7 +106,7 @@ class ConvPool(_Convolution):
             self._geometry,
             grad,
             self._winners[: len(grad)],
-            self._relu,
+            self.relu,
             self._x,
             self.weight,
             dx,

@@ -18,7 +18,10 @@ _VARIANCE = 1 / 3
 
 
 class Dense(Layer):
-    """Dense layer on the flattened input, with or without a ReLU behind it."""
+    """Dense layer on the flattened input, with or without a ReLU behind it.
+
+    after_relu: its input is that of a layer with `relu`.
+    """
 
     arrays = ("weight", "bias")
 
@@ -32,6 +35,7 @@ class Dense(Layer):
         generator: np.random.Generator,
         *,
         relu: bool,
+        after_relu: bool,
     ) -> None:
         features = int(np.prod(input_shape))
         super().__init__(name, "dense -> ReLU" if relu else "dense", (units,))
@@ -39,7 +43,7 @@ class Dense(Layer):
         self.bias = np.zeros(units, np.float32)
         self.dbias = np.zeros_like(self.bias)
         self._input_shape = input_shape
-        self._relu = relu
+        self.relu, self._after_relu = relu, after_relu
         self.multiply_adds = features * units
 
     def parameters(self) -> dict[str, Floats]:
@@ -49,7 +53,7 @@ class Dense(Layer):
     def steps(self, room: int, *, training: bool) -> list[Step]:
         """See `Layer.steps`. Input (n, *input_shape), float32; output (n, units)."""
         self._y = self._buffers.get("y", room, self.output_shape)
-        return [Step.dense(self.weight, self.bias, self._relu, self._y)]
+        return [Step.dense(self.weight, self.bias, self.relu, self._y)]
 
     def remember(self, x: NDArray[Any]) -> Floats:
         """See `Layer.remember`."""
@@ -58,12 +62,13 @@ class Dense(Layer):
     def backward(self, grad: Floats, *, need_dx: bool) -> Floats | None:
         """See `Layer.backward`. grad: (n, units); dx: (n, *input_shape)."""
         count = grad.shape[0]
-        if self._relu:
+        if self.relu:
             _kernels.relu_backward(grad, self._y[:count])
         self._grad = grad
         dx = self._buffers.get("dx", count, self._input_shape) if need_dx else None
         flat = None if dx is None else dx.reshape(count, -1)
-        _kernels.dense_backward(grad, self.weight, flat, self.dbias)
+        x = self._x if self._after_relu else None
+        _kernels.dense_backward(grad, self.weight, x, flat, self.dbias)
         return dx
 
     def gradients(self) -> dict[str, Gradient]:

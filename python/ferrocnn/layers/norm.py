@@ -23,6 +23,7 @@ class BatchNorm(Layer):
 
     def __init__(self, name: str, shape: tuple[int, int, int], activation: str) -> None:
         self.activation = activation
+        self.relu = activation == "relu"
         channels = shape[2]
         self.gamma, self.beta = np.ones(channels, np.float32), np.zeros(channels, np.float32)
         self.dgamma, self.dbeta = np.zeros_like(self.gamma), np.zeros_like(self.beta)

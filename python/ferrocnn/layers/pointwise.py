@@ -14,6 +14,7 @@ class Activation(Layer):
     def __init__(self, name: str, shape: tuple[int, ...], activation: str) -> None:
         super().__init__(name, LABELS.get(activation, activation), shape)
         self._activation = activation
+        self.relu = activation == "relu"
 
     def steps(self, room: int, *, training: bool) -> list[Step]:
         """See `Layer.steps`."""
@@ -30,11 +31,16 @@ class Dropout(Layer):
     """Zeros elements, or with `spatial` whole channels of an image, in training only.
 
     Srivastava et al. 2014; Tompson et al. 2015. What is left is divided by 1 - rate.
+
+    after_relu: its input is that of a layer with `relu`; then so is its output.
     """
 
-    def __init__(self, name: str, shape: tuple[int, ...], rate: float, *, spatial: bool) -> None:
+    def __init__(
+        self, name: str, shape: tuple[int, ...], rate: float, *, spatial: bool, after_relu: bool
+    ) -> None:
         super().__init__(name, f"{'spatial ' if spatial else ''}dropout {rate:g}", shape)
         self._rate, self._spatial = rate, spatial
+        self.relu = after_relu
         self._key = np.zeros(1, np.uint64)
 
     def draw(self, key: int) -> None:

@@ -93,7 +93,7 @@ fn dense_input_gradient(bencher: Bencher<'_, '_>, (inputs, outputs): (usize, usi
     let (mut dx, mut dbias) = (Array2::zeros((BATCH, inputs)), Array1::zeros(outputs));
     bencher.counter(ItemsCount::new(2 * BATCH * inputs * outputs)).bench_local(|| {
         let dx = Some(dx.view_mut());
-        dense_backward(grad.view(), weight.view(), dx, dbias.view_mut()).unwrap();
+        dense_backward(grad.view(), weight.view(), None, dx, dbias.view_mut()).unwrap();
     });
 }
 

@@ -45,6 +45,7 @@ proptest! {
         batch in 1..40usize,
         inputs in prop_oneof![1..40usize, 120..140usize, 500..530usize],
         outputs in prop_oneof![1..70usize, 120..140usize],
+        zeros in shares(),
         seed: u64,
     ) {
         let x = values((batch, inputs), seed);
@@ -64,17 +65,19 @@ proptest! {
         let mut dx = Array2::from_elem(x.dim(), f32::NAN);
         let mut dweight = Array2::from_elem(weight.dim(), f32::NAN);
         let mut dbias = Array1::from_elem(outputs, f32::NAN);
-        dense_backward(
-            grad.view(),
-            weight.view(),
-            Some(dx.view_mut()),
-            dbias.view_mut(),
-        )
-        .unwrap();
+        let dbias_view = dbias.view_mut();
+        dense_backward(grad.view(), weight.view(), None, Some(dx.view_mut()), dbias_view).unwrap();
         dense_weight_gradient(grad.view(), x.view(), dweight.view_mut()).unwrap();
-        assert_close(&dx, &wide(&grad).dot(&wide(&weight).t()), rounding(outputs));
+        let mut expected_dx = wide(&grad).dot(&wide(&weight).t());
+        assert_close(&dx, &expected_dx, rounding(outputs));
         assert_close(&dweight, &wide(&x).t().dot(&wide(&grad)), rounding(batch));
         assert_close(&dbias, &wide(&grad).sum_axis(ndarray::Axis(0)), rounding(batch));
+
+        let relu = values_and_zeros((batch, inputs), zeros, seed ^ 4);
+        expected_dx.zip_mut_with(&relu, |dx, &x| *dx = if x == 0.0 { 0.0 } else { *dx });
+        let (relu, dbias) = (Some(relu.view()), dbias.view_mut());
+        dense_backward(grad.view(), weight.view(), relu, Some(dx.view_mut()), dbias).unwrap();
+        assert_close(&dx, &expected_dx, rounding(outputs));
     }
 
     /// Alone, an image takes another way, which skips the weights of zero inputs.

@@ -107,7 +107,8 @@ fn dense_layer(batch: usize) -> Vec<u32> {
     dense(x.view(), weight.view(), None, false, out.view_mut()).unwrap();
     let (mut dx, mut dweight) = (Array2::zeros(x.dim()), Array2::zeros(weight.dim()));
     let mut dbias = Array1::zeros(99);
-    dense_backward(grad.view(), weight.view(), Some(dx.view_mut()), dbias.view_mut()).unwrap();
+    dense_backward(grad.view(), weight.view(), None, Some(dx.view_mut()), dbias.view_mut())
+        .unwrap();
     dense_weight_gradient(grad.view(), x.view(), dweight.view_mut()).unwrap();
     [bits([out, dx, dweight]), bits([dbias])].concat()
 }

@@ -1,5 +1,6 @@
 //! Dense (fully connected, affine) layers.
 
+mod dots;
 mod forward;
 mod input_gradient;
 mod weight_gradient;
@@ -41,13 +42,15 @@ pub fn dense(
 }
 
 /// The gradients of [`dense`] but for that of the weights: overwrites `dx` (where asked for) and
-/// `dbias`, shaped as `x` and `bias`, from `grad`, shaped as `out`.
+/// `dbias`, shaped as `x` and `bias`, from `grad`, shaped as `out`. `relu` is `x` where that is what
+/// a ReLU gave: `dx` is zero then where `x` is, as the ReLU passes nothing on.
 ///
 /// # Errors
 /// Shapes that do not fit each other; no features.
 pub fn dense_backward(
     grad: ArrayView2<f32>,
     weight: ArrayView2<f32>,
+    relu: Option<ArrayView2<f32>>,
     mut dx: Option<ArrayViewMut2<f32>>,
     mut dbias: ArrayViewMut1<f32>,
 ) -> Result<()> {
@@ -60,13 +63,17 @@ pub fn dense_backward(
         Some(dx) => Some(slice_mut("dx", dx, &[batch, inputs])?),
         None => None,
     };
+    let relu = match &relu {
+        Some(x) => Some(slice("relu", x, &[batch, inputs])?),
+        None => None,
+    };
 
     dbias.fill(0.0);
     for row in grad.chunks_exact(outputs) {
         add(dbias, row);
     }
     if let Some(dx) = dx {
-        input_gradient::overwrite(grad, weight, (inputs, outputs), dx);
+        input_gradient::overwrite(grad, weight, relu, (inputs, outputs), dx);
     }
     Ok(())
 }

@@ -18,9 +18,11 @@ const STEP: usize = 64;
 const FLOATS: usize = 1 << 13;
 const VECTOR: usize = 16;
 
-/// Columns from which on lists pay, where no more than half of the left is not zero: see
-/// `docs/architecture.md`.
+/// Columns from which on lists pay.
 const COLUMNS: usize = 64;
+/// The largest share of elements that are not zero, parts of a whole, at which it pays to leave out
+/// the others: see `docs/architecture.md`.
+const SHARE: (usize, usize) = (9, 16);
 /// One row of so many is looked at to tell.
 const SAMPLE: usize = 8;
 
@@ -119,16 +121,18 @@ impl Lists {
 pub(crate) fn lists_pay(
     left: &[f32],
     stride: usize,
-    (rows, depth): (usize, usize),
+    shape: (usize, usize),
     columns: usize,
 ) -> bool {
-    if columns < COLUMNS {
-        return false;
-    }
+    columns >= COLUMNS && many_zeros(left, stride, shape)
+}
+
+/// Whether so many elements of the rows are zero that it pays to leave them out, by a sample.
+pub(crate) fn many_zeros(matrix: &[f32], stride: usize, (rows, depth): (usize, usize)) -> bool {
     let sample = (0..rows).step_by(SAMPLE);
     let all = sample.len() * depth;
-    let listed: usize = sample.map(|row| dispatch(NotZero(&left[row * stride..][..depth]))).sum();
-    2 * listed <= all
+    let listed: usize = sample.map(|row| dispatch(NotZero(&matrix[row * stride..][..depth]))).sum();
+    SHARE.1 * listed <= SHARE.0 * all
 }
 
 /// How many elements are not zero.

@@ -252,6 +252,27 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn totals(self, vectors: &[__m256]) -> __m256 {
+        let v: &[__m256; 8] = vectors.try_into().expect("as many vectors as lanes");
+        // SAFETY: as above.
+        unsafe {
+            let fours = |k: usize| {
+                let (a, b) = (v[k], v[k + 4]);
+                let low = _mm256_permute2f128_ps::<0x20>(a, b);
+                _mm256_add_ps(low, _mm256_permute2f128_ps::<0x31>(a, b))
+            };
+            let twos = |k: usize| {
+                let (a, b) = (fours(k), fours(k + 1));
+                let low = _mm256_shuffle_ps::<0x44>(a, b);
+                _mm256_add_ps(low, _mm256_shuffle_ps::<0xee>(a, b))
+            };
+            let (a, b) = (twos(0), twos(2));
+            let even = _mm256_shuffle_ps::<0x88>(a, b);
+            _mm256_add_ps(even, _mm256_shuffle_ps::<0xdd>(a, b))
+        }
+    }
+
+    #[inline(always)]
     fn place(self, value: __m256, winner: __m256i, places: [u32; 4]) -> (__m256, __m256i) {
         // SAFETY: as above; four integers are read from four.
         unsafe {

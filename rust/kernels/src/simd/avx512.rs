@@ -225,6 +225,34 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn totals(self, vectors: &[__m512]) -> __m512 {
+        let v: &[__m512; 16] = vectors.try_into().expect("as many vectors as lanes");
+        // SAFETY: as above.
+        unsafe {
+            let eights = |k: usize| {
+                let (a, b) = (v[k], v[k + 8]);
+                let low = _mm512_shuffle_f32x4::<0x44>(a, b);
+                _mm512_add_ps(low, _mm512_shuffle_f32x4::<0xee>(a, b))
+            };
+            let fours = |k: usize| {
+                let (a, b) = (eights(k), eights(k + 4));
+                let even = _mm512_shuffle_f32x4::<0x88>(a, b);
+                _mm512_add_ps(even, _mm512_shuffle_f32x4::<0xdd>(a, b))
+            };
+            let twos = |k: usize| {
+                let (a, b) = (fours(k), fours(k + 1));
+                let low = _mm512_shuffle_ps::<0x44>(a, b);
+                _mm512_add_ps(low, _mm512_shuffle_ps::<0xee>(a, b))
+            };
+            let (a, b) = (twos(0), twos(2));
+            let even = _mm512_shuffle_ps::<0x88>(a, b);
+            let sums = _mm512_add_ps(even, _mm512_shuffle_ps::<0xdd>(a, b));
+            // Its quarters are of vectors 0 to 3, 8 to 11, 4 to 7 and 12 to 15.
+            _mm512_shuffle_f32x4::<0xd8>(sums, sums)
+        }
+    }
+
+    #[inline(always)]
     fn place(self, value: __m512, winner: __m512i, places: [u32; 4]) -> (__m512, __m512i) {
         // SAFETY: as above.
         unsafe {

@@ -122,6 +122,9 @@ pub trait Simd: Copy {
     /// Four floats of each of `LANES` rows must be readable.
     unsafe fn load_columns(self, source: *const f32, stride: usize) -> [Self::F32; 4];
 
+    /// The sum of the lanes of each of `LANES` vectors: halves are added, then quarters, and so on.
+    fn totals(self, vectors: &[Self::F32]) -> Self::F32;
+
     /// Where `winner` is one of the four `places` the value and that place, elsewhere zeros.
     fn place(
         self,

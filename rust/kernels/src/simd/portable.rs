@@ -133,6 +133,13 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn totals(self, vectors: &[f32x4]) -> f32x4 {
+        let v: &[f32x4; 4] = vectors.try_into().expect("as many vectors as lanes");
+        let [a, b, c, d] = f32x4::transpose(*v);
+        (a + c) + (b + d)
+    }
+
+    #[inline(always)]
     fn place(self, value: f32x4, winner: u32x4, places: [u32; 4]) -> (f32x4, u32x4) {
         let live = u32x4::splat(4).simd_gt(winner);
         let place = winner.to_array().map(|winner| places[winner as usize % 4]);

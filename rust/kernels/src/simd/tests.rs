@@ -11,6 +11,7 @@ impl Kernel for Check {
     fn run<S: Simd>(self, simd: S) {
         columns(simd);
         picks(simd);
+        sums(simd);
         // All sets of lanes, at each byte, with every kind of winner that is not live.
         for live in 0..1u32 << S::LANES {
             keeps(simd, live, live % 4, if live % 3 == 0 { 4 } else { 4 + (live * 7 % 252) as u8 });
@@ -62,6 +63,25 @@ fn picks<S: Simd>(simd: S) {
         let expected = winners.iter().map(|&w| table[place(w).unwrap_or(0) as usize + 1]);
         assert!(lanes(simd, picked).into_iter().eq(expected), "winners from {first}");
     }
+}
+
+#[inline(always)]
+fn sums<S: Simd>(simd: S) {
+    // Each lane has a size of its own, so that another order would round otherwise.
+    let value = |k: usize| (k as f32 * 0.37).sin() * 2f32.powi((k * 5 % 23) as i32);
+    let rows: Vec<f32> = (0..S::LANES * S::LANES).map(value).collect();
+    // SAFETY: `LANES` floats are readable in each row.
+    let vectors = rows.chunks_exact(S::LANES).map(|row| unsafe { simd.load(row.as_ptr()) });
+    let totals = simd.totals(&vectors.collect::<Vec<_>>());
+    let expected = rows.chunks_exact(S::LANES).map(|row| {
+        let mut sums = row.to_vec();
+        while sums.len() > 1 {
+            let (first, second) = sums.split_at(sums.len() / 2);
+            sums = first.iter().zip(second).map(|(a, b)| a + b).collect();
+        }
+        sums[0]
+    });
+    assert!(lanes(simd, totals).into_iter().eq(expected));
 }
 
 #[inline(always)]
