@@ -97,7 +97,7 @@ pub fn conv_pool_backward<T: Pixel>(
         return Ok(());
     }
     let pooled = Pooled { geometry, grad, winners };
-    weight_gradient::overwrite(pooled, relu, x, dweight, dbias);
+    weight_gradient::overwrite(pooled, x, dweight, dbias);
     if let Some(dx) = dx {
         input_gradient::overwrite(pooled, weight, dx);
     }

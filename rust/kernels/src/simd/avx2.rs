@@ -291,14 +291,15 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn pick(self, [low, high]: [__m256; 2], index: __m256i) -> __m256 {
-        // SAFETY: as above. Bit 3 of the index becomes the sign, by which the blend chooses.
-        unsafe {
-            let in_high = _mm256_castsi256_ps(_mm256_slli_epi32::<28>(index));
-            let low = _mm256_permutevar8x32_ps(low, index);
-            let high = _mm256_permutevar8x32_ps(high, index);
-            _mm256_blendv_ps(low, high, in_high)
-        }
+    unsafe fn load_halves(self, first: *const f32, second: *const f32) -> __m256 {
+        // SAFETY: as above.
+        unsafe { _mm256_set_m128(_mm_loadu_ps(second), _mm_loadu_ps(first)) }
+    }
+
+    #[inline(always)]
+    fn pick(self, values: __m256, index: __m256i) -> __m256 {
+        // SAFETY: as above.
+        unsafe { _mm256_permutevar8x32_ps(values, index) }
     }
 
     #[inline(always)]

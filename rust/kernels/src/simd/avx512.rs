@@ -270,9 +270,19 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn pick(self, [low, high]: [__m512; 2], index: __m512i) -> __m512 {
+    unsafe fn load_halves(self, first: *const f32, second: *const f32) -> __m512 {
         // SAFETY: as above.
-        unsafe { _mm512_permutex2var_ps(low, index, high) }
+        unsafe {
+            let first = _mm512_castps_pd(_mm512_castps256_ps512(_mm256_loadu_ps(first)));
+            let second = _mm256_castps_pd(_mm256_loadu_ps(second));
+            _mm512_castpd_ps(_mm512_insertf64x4::<1>(first, second))
+        }
+    }
+
+    #[inline(always)]
+    fn pick(self, values: __m512, index: __m512i) -> __m512 {
+        // SAFETY: as above.
+        unsafe { _mm512_permutexvar_ps(index, values) }
     }
 
     #[inline(always)]

@@ -136,8 +136,14 @@ pub trait Simd: Copy {
     /// `index + by`.
     fn shift(self, index: Self::Index, by: u32) -> Self::Index;
 
-    /// In each lane that of the floats of two vectors, one behind the other, whose number `index` is.
-    fn pick(self, table: [Self::F32; 2], index: Self::Index) -> Self::F32;
+    /// Half a vector from each address, one behind the other.
+    ///
+    /// # Safety
+    /// `LANES / 2` floats must be readable at each.
+    unsafe fn load_halves(self, first: *const f32, second: *const f32) -> Self::F32;
+
+    /// In each lane the one of `values` whose number is `index`.
+    fn pick(self, values: Self::F32, index: Self::Index) -> Self::F32;
 
     /// Appends the lanes whose winner is one of the `places`, and returns their number: of
     /// `values` to `kept`, and of the sums of `starts` and the winner's place to `kept_starts`.

@@ -152,9 +152,15 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn pick(self, [low, high]: [f32x4; 2], index: u32x4) -> f32x4 {
-        let table: [f32; 8] = cast([low, high]);
-        f32x4::from(index.to_array().map(|index| table[index as usize % 8]))
+    unsafe fn load_halves(self, first: *const f32, second: *const f32) -> f32x4 {
+        // SAFETY: the caller promises two readable floats at each.
+        cast(unsafe { [first, second].map(|half| half.cast::<[f32; 2]>().read_unaligned()) })
+    }
+
+    #[inline(always)]
+    fn pick(self, values: f32x4, index: u32x4) -> f32x4 {
+        let values = values.to_array();
+        f32x4::from(index.to_array().map(|index| values[index as usize % 4]))
     }
 
     #[inline(always)]

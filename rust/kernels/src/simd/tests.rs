@@ -41,26 +41,24 @@ fn lanes<S: Simd>(simd: S, vector: S::F32) -> Vec<f32> {
 
 #[inline(always)]
 fn picks<S: Simd>(simd: S) {
-    let table: Vec<f32> = (1..=2 * S::LANES).map(|k| k as f32).collect();
-    let places = [1, S::LANES as u32 - 2, S::LANES as u32, 2 * S::LANES as u32 - 2];
+    let values: Vec<f32> = (1..=S::LANES).map(|k| k as f32).collect();
+    let half = S::LANES / 2;
+    let places = [0, half - 1, half, 2 * half - 2].map(|place| place as u32);
     for first in 0..=255u8 {
         let winners: Vec<u8> =
             (0..S::LANES as u8).map(|lane| first.wrapping_add(lane * 3)).collect();
-        // SAFETY: `LANES` bytes and twice as many floats are readable.
-        let (winner, low, high) = unsafe {
-            let (low, high) = table.split_at(S::LANES);
-            (
-                simd.load_index(winners.as_ptr(), S::LANES),
-                simd.load(low.as_ptr()),
-                simd.load(high.as_ptr()),
-            )
+        // SAFETY: `LANES` bytes and as many floats are readable.
+        let (winner, swapped) = unsafe {
+            let winner = simd.load_index(winners.as_ptr(), S::LANES);
+            (winner, simd.load_halves(values[half..].as_ptr(), values.as_ptr()))
         };
-        let (kept, place) = simd.place(low, winner, places);
-        let picked = simd.pick([low, high], simd.shift(place, 1));
+        let (kept, place) = simd.place(swapped, winner, places);
+        let picked = simd.pick(swapped, simd.shift(place, 1));
+        let swapped: Vec<f32> = [&values[half..], &values[..half]].concat();
         let place = |winner: u8| places.get(usize::from(winner)).copied();
-        let expected = winners.iter().zip(&table).map(|(&w, &x)| place(w).map_or(0.0, |_| x));
+        let expected = winners.iter().zip(&swapped).map(|(&w, &x)| place(w).map_or(0.0, |_| x));
         assert!(lanes(simd, kept).into_iter().eq(expected), "winners from {first}");
-        let expected = winners.iter().map(|&w| table[place(w).unwrap_or(0) as usize + 1]);
+        let expected = winners.iter().map(|&w| swapped[place(w).unwrap_or(0) as usize + 1]);
         assert!(lanes(simd, picked).into_iter().eq(expected), "winners from {first}");
     }
 }

@@ -1,9 +1,9 @@
 //! The weight gradient of a 3x3 kernel over few channels, with lanes along the output channels.
 //!
 //! Under one tap of the kernel, the windows of the four places of a pool window read two by two
-//! pixels. Two vectors hold them, and every lane picks the one that its winner's window reads. So no
-//! list is made, and a window that is not live costs no more than one that is: 0 is multiplied with a
-//! pixel there, which changes no sum as long as that is finite.
+//! pixels. A vector holds them, and every lane picks the one that its winner's window reads. So no
+//! list is made, and a window that is not live costs no less than one that is: 0 is multiplied with
+//! a pixel there, which changes no sum as long as that is finite.
 
 use std::ops::Range;
 
@@ -20,16 +20,13 @@ use crate::sums::{in_groups, totals};
 
 /// Side of the kernel.
 const TAPS: usize = 3;
-/// The most input channels.
-const CHANNELS: usize = 4;
+/// Lanes below which a pick is no instruction.
+const LEAST: usize = 8;
 
-/// Whether this is faster than lists (docs/architecture.md). A vector must hold two pixels, and with
-/// 8 lanes, where a pick takes three instructions, `relu` makes lists short enough to win.
-pub(super) fn serves(conv: &ConvGeometry, relu: bool) -> bool {
-    let least = if relu { 4 * CHANNELS } else { 2 * CHANNELS };
+/// Whether this is faster than lists (docs/architecture.md). A vector must hold four pixels.
+pub(super) fn serves(conv: &ConvGeometry) -> bool {
     (conv.height.window, conv.width.window) == (TAPS, TAPS)
-        && conv.in_channels <= CHANNELS
-        && isa().lanes() >= least
+        && isa().lanes() >= LEAST.max(4 * pixel(conv.in_channels))
 }
 
 /// Overwrites `dweight` and `dbias`.
@@ -106,7 +103,7 @@ impl<T: Pixel> Sum<'_, T> {
         let (height, width) = self.cut.pooled;
         let (rows, columns) = self.cut.padded;
         let (step, line) = (pixel(C), columns * pixel(C));
-        let places = [0, step, S::LANES, S::LANES + step].map(|place| place as u32);
+        let places = [0, step, S::LANES / 2, S::LANES / 2 + step].map(|place| place as u32);
         let mut sums = [[simd.splat(0.0); C]; TAPS];
         let mut bias = simd.splat(0.0);
         for image in 0..band.images.len() {
@@ -118,9 +115,9 @@ impl<T: Pixel> Sum<'_, T> {
                 let source = &self.padded[(image * rows + 2 * y + row) * line..];
                 assert!(source.len() >= line + 2 * width * step + S::LANES);
                 for x in 0..width {
-                    // SAFETY: `count` channels of `width` positions are in the slices; the last
-                    // pixel read as the first of a vector is number `2 * (width - 1) + TAPS - 1`
-                    // of the second line, behind which there are `LANES` floats.
+                    // SAFETY: `count` channels of `width` positions are in the slices; the last half
+                    // vector starts at pixel `2 * (width - 1) + TAPS - 1` of the second line, which
+                    // has `LANES` floats behind it.
                     unsafe {
                         let grad = grads.as_ptr().add(x * channels);
                         let grad = load::<S, PARTIAL>(simd, count, grad);
@@ -128,9 +125,9 @@ impl<T: Pixel> Sum<'_, T> {
                         let (grad, place) = simd.place(grad, winner, places);
                         for (column, sums) in sums.iter_mut().enumerate() {
                             let upper = source.as_ptr().add((2 * x + column) * step);
-                            let table = [simd.load(upper), simd.load(upper.add(line))];
+                            let pixels = simd.load_halves(upper, upper.add(line));
                             for (c, sum) in sums.iter_mut().enumerate() {
-                                let picked = simd.pick(table, simd.shift(place, c as u32));
+                                let picked = simd.pick(pixels, simd.shift(place, c as u32));
                                 *sum = simd.mul_add(grad, picked, *sum);
                             }
                         }

@@ -32,16 +32,10 @@ thread_local! {
     static LISTS: Free<u32> = const { RefCell::new(Vec::new()) };
 }
 
-/// Overwrites `dweight` and `dbias`. `relu`: about half of the windows are not live.
-pub(super) fn overwrite<T: Pixel>(
-    pooled: Pooled,
-    relu: bool,
-    x: &[T],
-    dweight: &mut [f32],
-    dbias: &mut [f32],
-) {
+/// Overwrites `dweight` and `dbias`.
+pub(super) fn overwrite<T: Pixel>(pooled: Pooled, x: &[T], dweight: &mut [f32], dbias: &mut [f32]) {
     let conv = &pooled.geometry.conv;
-    if lookup::serves(conv, relu) {
+    if lookup::serves(conv) {
         return lookup::overwrite(pooled, x, dweight, dbias);
     }
     let channels = conv.out_channels;
