@@ -61,6 +61,35 @@ def test_memory_that_runs_out_while_a_batch_grows_leaves_the_model_working(
     np.testing.assert_array_equal(model.forward(X), expected)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "dropped"),
+    [
+        ({}, True),
+        ({"batch_norm": True}, True),
+        ({"dropout": 0.5, "spatial_dropout": 0.5}, True),
+        ({"conv_filters": [{"filters": 3, "size": 3, "pool": None}]}, True),
+        ({"conv_filters": [{"filters": 3, "size": 3, "pool": "avg"}]}, True),
+        ({"global_average_pool": True}, False),
+        ({"activation": "tanh"}, False),
+        ({"activation": "identity", "batch_norm": True}, False),
+        ({"activation": "leaky_relu", "dropout": 0.5}, False),
+    ],
+)
+def test_a_dense_layer_drops_gradients_of_zeros_only_where_a_relu_does(
+    arguments: dict, dropped: bool
+) -> None:
+    """What comes before it has no derivative at 0, or another one than 0."""
+    model = ferrocnn.CNN(
+        **{"input_shape": (4, 4, 1), "conv_filters": [(3, 3)], "fc_layers": [1]} | arguments
+    )
+    dense = model.layers[-1]
+    x = np.zeros((9, dense.weight.shape[0]), np.float32)
+    _kernels.Forward(dense.steps(9, training=True)).run(x)
+    dense.remember(x)
+    dx = dense.backward(np.ones((9, 1), np.float32), need_dx=True)
+    assert np.array_equal(dx.reshape(9, -1) == 0, np.full_like(x, dropped, bool))
+
+
 def test_images_in_the_order_of_fortran_are_refused_not_scrambled() -> None:
     with pytest.raises(ValueError, match="x: expected a C-contiguous array"):
         network().infer(np.asfortranarray(X))

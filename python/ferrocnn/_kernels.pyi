@@ -191,7 +191,7 @@ def dense(x: _Floats, weight: _Floats, bias: _Floats | None, relu: bool, out: _F
 def dense_backward(
     grad: _Floats,
     weight: _Floats,
-    relu: _Floats | None,
+    rectified: _Floats | None,
     dx: _Floats | None,
     dbias: _Floats,
 ) -> None: ...

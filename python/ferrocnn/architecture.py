@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -182,7 +183,10 @@ def build_layers(architecture: Architecture, generator: np.random.Generator) -> 
         shape = (height, width, channels)
     if architecture.global_average_pool:
         layers.append(AveragePool("pool", shape, None))
-    return layers + _dense_layers(architecture, layers[-1], generator)
+    layers += _dense_layers(architecture, layers[-1].output_shape, generator)
+    for before, layer in pairwise(layers):
+        layer.follow(before)
+    return layers
 
 
 def _block_layers(
@@ -226,31 +230,28 @@ def _block_layers(
     elif not relu and activation != "identity":
         layers.append(Activation(f"activation{number}", output(), activation))
     if architecture.spatial_dropout:
-        rate, after_relu = architecture.spatial_dropout, layers[-1].relu
         layers.append(
-            Dropout(f"dropout{number}", output(), rate, spatial=True, after_relu=after_relu)
+            Dropout(f"dropout{number}", output(), architecture.spatial_dropout, spatial=True)
         )
     return layers
 
 
 def _dense_layers(
-    architecture: Architecture, before: Layer, generator: np.random.Generator
+    architecture: Architecture, shape: tuple[int, ...], generator: np.random.Generator
 ) -> list[Layer]:
-    layers = [before]
+    layers: list[Layer] = []
     activation = architecture.activation
     for number, units in enumerate(architecture.fc_layers, start=1):
         name = f"dense{number}"
         last = number == len(architecture.fc_layers)
-        shape, rate = layers[-1].output_shape, architecture.dropout
-        if rate:
-            after_relu = layers[-1].relu
-            dropout = Dropout(f"{name}.dropout", shape, rate, spatial=False, after_relu=after_relu)
-            layers.append(dropout)
-        relu, after_relu = not last and activation == "relu", layers[-1].relu
-        layers.append(Dense(name, shape, units, generator, relu=relu, after_relu=after_relu))
+        if architecture.dropout:
+            layers.append(Dropout(f"{name}.dropout", shape, architecture.dropout, spatial=False))
+        relu = not last and activation == "relu"
+        layers.append(Dense(name, shape, units, generator, relu=relu))
+        shape = (units,)
         if not last and activation not in ("relu", "identity"):
-            layers.append(Activation(f"{name}.activation", (units,), activation))
-    return layers[1:]
+            layers.append(Activation(f"{name}.activation", shape, activation))
+    return layers
 
 
 def _block(value: object) -> Block:

@@ -104,6 +104,9 @@ class Layer(ABC):
         """Return the gradients, under the names of their parameters, until the next forward."""
         return {}
 
+    def follow(self, before: "Layer") -> None:  # noqa: B027 - most layers do not care
+        """Learn which layer comes before this one."""
+
     def share(self, other: "Layer") -> None:
         """Take the parameters and statistics of a layer alike for one's own, before the first run.
 

@@ -18,10 +18,7 @@ _VARIANCE = 1 / 3
 
 
 class Dense(Layer):
-    """Dense layer on the flattened input, with or without a ReLU behind it.
-
-    after_relu: its input is that of a layer with `relu`.
-    """
+    """Dense layer on the flattened input, with or without a ReLU behind it."""
 
     arrays = ("weight", "bias")
 
@@ -35,7 +32,6 @@ class Dense(Layer):
         generator: np.random.Generator,
         *,
         relu: bool,
-        after_relu: bool,
     ) -> None:
         features = int(np.prod(input_shape))
         super().__init__(name, "dense -> ReLU" if relu else "dense", (units,))
@@ -43,8 +39,13 @@ class Dense(Layer):
         self.bias = np.zeros(units, np.float32)
         self.dbias = np.zeros_like(self.bias)
         self._input_shape = input_shape
-        self.relu, self._after_relu = relu, after_relu
+        self.relu = relu
+        self._after_relu = False
         self.multiply_adds = features * units
+
+    def follow(self, before: Layer) -> None:
+        """See `Layer.follow`."""
+        self._after_relu = before.relu
 
     def parameters(self) -> dict[str, Floats]:
         """See `Layer.parameters`."""
@@ -67,8 +68,8 @@ class Dense(Layer):
         self._grad = grad
         dx = self._buffers.get("dx", count, self._input_shape) if need_dx else None
         flat = None if dx is None else dx.reshape(count, -1)
-        x = self._x if self._after_relu else None
-        _kernels.dense_backward(grad, self.weight, x, flat, self.dbias)
+        rectified = self._x if self._after_relu else None
+        _kernels.dense_backward(grad, self.weight, rectified, flat, self.dbias)
         return dx
 
     def gradients(self) -> dict[str, Gradient]:

@@ -31,17 +31,16 @@ class Dropout(Layer):
     """Zeros elements, or with `spatial` whole channels of an image, in training only.
 
     Srivastava et al. 2014; Tompson et al. 2015. What is left is divided by 1 - rate.
-
-    after_relu: its input is that of a layer with `relu`; then so is its output.
     """
 
-    def __init__(
-        self, name: str, shape: tuple[int, ...], rate: float, *, spatial: bool, after_relu: bool
-    ) -> None:
+    def __init__(self, name: str, shape: tuple[int, ...], rate: float, *, spatial: bool) -> None:
         super().__init__(name, f"{'spatial ' if spatial else ''}dropout {rate:g}", shape)
         self._rate, self._spatial = rate, spatial
-        self.relu = after_relu
         self._key = np.zeros(1, np.uint64)
+
+    def follow(self, before: Layer) -> None:
+        """See `Layer.follow`. What it drops has no gradient either."""
+        self.relu = before.relu
 
     def draw(self, key: int) -> None:
         """Set what the next batch draws: a number below 2^64."""

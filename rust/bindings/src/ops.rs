@@ -190,18 +190,18 @@ pub fn dense_backward(
     py: Python<'_>,
     grad: Array<'_, f32, Ix2>,
     weight: Array<'_, f32, Ix2>,
-    relu: Option<Array<'_, f32, Ix2>>,
+    rectified: Option<Array<'_, f32, Ix2>>,
     dx: Option<Array<'_, f32, Ix2>>,
     dbias: Array<'_, f32, Ix1>,
 ) -> PyResult<()> {
     let (grad, weight) = (read("grad", &grad)?, read("weight", &weight)?);
-    let relu = relu.map(|relu| read("relu", &relu)).transpose()?;
+    let rectified = rectified.map(|x| read("rectified", &x)).transpose()?;
     let mut dx = dx.map(|dx| write("dx", &dx)).transpose()?;
     let mut dbias = write("dbias", &dbias)?;
     let (grad, weight, dbias) = (grad.as_array(), weight.as_array(), dbias.as_array_mut());
     let dx = dx.as_mut().map(|dx| dx.as_array_mut());
-    let relu = relu.as_ref().map(|relu| relu.as_array());
-    run(py, || affine::dense_backward(grad, weight, relu, dx, dbias))
+    let rectified = rectified.as_ref().map(|x| x.as_array());
+    run(py, || affine::dense_backward(grad, weight, rectified, dx, dbias))
 }
 
 #[pyfunction]

@@ -1,6 +1,6 @@
 //! Transposes of matrices.
 
-use crate::simd::{Kernel, Simd, dispatch};
+use crate::simd::{Kernel, Portable, Simd, dispatch};
 use crate::threads::TileMut;
 
 /// Rows and columns of a square, a cache line each way: of rows that are a power of two apart only
@@ -34,10 +34,11 @@ impl Kernel for Transpose<'_> {
         }
         assert!((rows - 1) * self.stride + columns <= self.source.len());
         let far_out = self.out.stride() > self.stride;
-        for top in (0..rows).step_by(SQUARE) {
-            for left in (0..columns).step_by(SQUARE) {
-                let row_blocks = (top..rows.min(top + SQUARE)).step_by(S::LANES);
-                let column_blocks = (left..columns.min(left + SQUARE)).step_by(COLUMNS);
+        let whole = (rows - rows % S::LANES, columns - columns % COLUMNS);
+        for top in (0..whole.0).step_by(SQUARE) {
+            for left in (0..whole.1).step_by(SQUARE) {
+                let row_blocks = (top..whole.0.min(top + SQUARE)).step_by(S::LANES);
+                let column_blocks = (left..whole.1.min(left + SQUARE)).step_by(COLUMNS);
                 // Lines of the side whose rows are further apart are finished one after the other.
                 if far_out {
                     for c in column_blocks {
@@ -50,28 +51,46 @@ impl Kernel for Transpose<'_> {
                 }
             }
         }
+        self.last_rows(simd.narrow(), whole);
+        for c in whole.1..columns {
+            for r in 0..rows {
+                self.out.row(c)[r] = self.source[r * self.stride + c];
+            }
+        }
     }
 }
 
 impl Transpose<'_> {
-    /// `LANES` rows of `COLUMNS` columns, or what is left of them.
+    /// `LANES` rows of `COLUMNS` columns.
     #[inline(always)]
     fn block<S: Simd>(&mut self, simd: S, (r, c): (usize, usize)) {
-        let rows = (self.out.columns() - r).min(S::LANES);
-        let columns = (self.out.rows() - c).min(COLUMNS);
-        if rows == S::LANES && columns == COLUMNS {
-            // SAFETY: the rows and columns are inside the matrix, which `run` found inside `source`.
-            let vectors = unsafe {
-                simd.load_columns(self.source.as_ptr().add(r * self.stride + c), self.stride)
-            };
-            for (k, vector) in vectors.into_iter().enumerate() {
-                let target = &mut self.out.row(c + k)[r..r + S::LANES];
-                // SAFETY: the slice holds `LANES` floats.
-                unsafe { simd.store(target.as_mut_ptr(), vector) }
+        // SAFETY: the rows and columns are inside the matrix, which `run` found inside `source`.
+        let vectors = unsafe {
+            simd.load_columns(self.source.as_ptr().add(r * self.stride + c), self.stride)
+        };
+        for (k, vector) in vectors.into_iter().enumerate() {
+            let target = &mut self.out.row(c + k)[r..r + S::LANES];
+            // SAFETY: the slice holds `LANES` floats.
+            unsafe { simd.store(target.as_mut_ptr(), vector) }
+        }
+    }
+
+    /// Rows that do not fill a long vector, the first of them and the columns given.
+    #[inline(always)]
+    fn last_rows<S: Simd>(&mut self, narrow: S, (first, columns): (usize, usize)) {
+        let rows = self.out.columns();
+        for c in (0..columns).step_by(COLUMNS) {
+            let mut r = first;
+            while rows - r >= S::LANES {
+                self.block(narrow, (r, c));
+                r += S::LANES;
             }
-        } else {
-            for c in c..c + columns {
-                for r in r..r + rows {
+            while rows - r >= Portable::LANES {
+                self.block(Portable, (r, c));
+                r += Portable::LANES;
+            }
+            for r in r..rows {
+                for c in c..c + COLUMNS {
                     self.out.row(c)[r] = self.source[r * self.stride + c];
                 }
             }

@@ -122,7 +122,8 @@ fn a_step_allocates_nothing_after_the_first() {
         forward(batch, Images::Floats(x.as_slice().unwrap()), &mut layers).unwrap();
 
         let flat = dx.1.view_mut().into_shape_with_order((batch, 400)).unwrap();
-        dense_backward(out.view(), weight.view(), None, Some(flat), dbiases.2.view_mut()).unwrap();
+        let input = Some(ys.1.view().into_shape_with_order((batch, 400)).unwrap());
+        dense_backward(out.view(), weight.view(), input, Some(flat), dbiases.2.view_mut()).unwrap();
         conv_pool_backward(
             &second,
             dx.1.view(),

@@ -36,8 +36,9 @@ proptest! {
 /// Bands of some rows of an image, the last one smaller.
 #[test]
 fn sparse_gradients_of_large_images_are_those_of_the_general_kernels() {
-    for (input, kernel, filters) in
-        [((71, 66, 3), (3, 3), 17), ((40, 35, 20), (3, 3), 9), ((23, 400, 2), (4, 5), 3)]
+    for (input, kernel, filters) in [((40, 35, 20), (3, 3), 9), ((23, 400, 2), (4, 5), 3)]
+        .into_iter()
+        .chain((1..5).map(|channels| ((71, 66, channels), (3, 3), 17)))
     {
         let g = BlockGeometry::new(input, kernel, filters, Padding::Same).unwrap();
         for live in [0, 2, 4] {

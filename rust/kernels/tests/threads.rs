@@ -103,6 +103,7 @@ fn pointwise(batch: usize, (image, channels): (usize, usize)) -> Vec<u32> {
 fn dense_layer(batch: usize) -> Vec<u32> {
     let (x, grad) = (values((batch, 300), 4), values((batch, 99), 5));
     let weight = values((300, 99), 6);
+    let rectified = x.mapv(|x: f32| x.max(0.0));
     let mut out = Array2::zeros(grad.dim());
     dense(x.view(), weight.view(), None, false, out.view_mut()).unwrap();
     let (mut dx, mut dweight) = (Array2::zeros(x.dim()), Array2::zeros(weight.dim()));
@@ -110,7 +111,10 @@ fn dense_layer(batch: usize) -> Vec<u32> {
     dense_backward(grad.view(), weight.view(), None, Some(dx.view_mut()), dbias.view_mut())
         .unwrap();
     dense_weight_gradient(grad.view(), x.view(), dweight.view_mut()).unwrap();
-    [bits([out, dx, dweight]), bits([dbias])].concat()
+    let mut behind_relu = Array2::zeros(x.dim());
+    let (dx_view, x) = (Some(behind_relu.view_mut()), Some(rectified.view()));
+    dense_backward(grad.view(), weight.view(), x, dx_view, dbias.view_mut()).unwrap();
+    [bits([out, dx, dweight, behind_relu]), bits([dbias])].concat()
 }
 
 fn results() -> Vec<Vec<u32>> {
@@ -118,7 +122,7 @@ fn results() -> Vec<Vec<u32>> {
     let blocks = [1, 2, 37].into_iter().flat_map(|batch| {
         let sizes = [(40, 20), (8, 6), (2, 2)];
         sizes.into_iter().flat_map(move |size| {
-            [3, 5, 8, 16, 24, 40].map(|channels| block(batch, size, channels))
+            [1, 2, 3, 4, 5, 8, 16, 24, 40].map(|channels| block(batch, size, channels))
         })
     });
     let others = [convolution(37), convolution(1), dense_layer(37), dense_layer(1)];

@@ -61,7 +61,8 @@ pub(crate) fn forward<T: Pixel>(
 /// The gradients of [`conv_pool`]: overwrites `dx` (where asked for), `dweight` and `dbias`,
 /// shaped as `x`, `weight` and `bias`, from `grad`, shaped as `out`, and the winners that forward
 /// gave. `relu` says whether forward had the ReLU, which leaves about half of the windows without
-/// gradient: it decides on the algorithm, not on what is computed.
+/// gradient: it decides on the algorithm, not on what is computed. Where a pixel of `x` is not finite,
+/// `dweight` may be NaN even if no live window holds it.
 ///
 /// # Errors
 /// An array whose shape is not that of the geometry.
@@ -109,7 +110,7 @@ pub fn conv_pool_backward<T: Pixel>(
 /// Of four outputs of the convolution only the winner carries gradient, and where the ReLU was off
 /// not even that one does. So instead of spreading the gradient over a full-resolution map that is
 /// at least 3/4 zeros, both gradients are summed over the *live* elements. This is exact: what is
-/// left out is a product with zero.
+/// left out is a product with zero, of numbers that are finite.
 #[derive(Clone, Copy)]
 pub(super) struct Pooled<'a> {
     pub geometry: &'a BlockGeometry,

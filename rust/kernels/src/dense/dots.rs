@@ -29,9 +29,9 @@ pub(super) struct Dots<'a> {
     /// A row for each column of `dx`.
     pub weight: &'a [f32],
     pub outputs: usize,
-    /// The outputs of a ReLU that the layer was given, from the first column of `dx` on, and the
-    /// distance of its rows. Where they are zero, so is `dx`.
-    pub relu: Option<(&'a [f32], usize)>,
+    /// The input of the layer, where a ReLU made it, from the first column of `dx` on, and the
+    /// distance of its rows. Where it is zero, so is `dx`.
+    pub rectified: Option<(&'a [f32], usize)>,
     pub dx: TileMut<'a, f32>,
 }
 
@@ -60,13 +60,13 @@ impl Kernel for Dots<'_> {
 }
 
 /// Of some images and some features.
-#[repr(align(64))]
+#[repr(C, align(64))]
 struct Lists {
     /// For each element its products in `LANES` sums.
     sums: [f32; MOST * LANES],
     /// The elements that are not left out, image by image, numbered by `FEATURES` to each.
     elements: [u32; MOST],
-    /// Of no account.
+    /// Of the elements listed last: `compress` writes them, nobody reads them.
     values: [f32; LANES],
     /// Where the list of each image ends.
     ends: [usize; IMAGES],
@@ -87,13 +87,13 @@ impl Dots<'_> {
         for (index, image) in images.enumerate() {
             let first = index * FEATURES;
             self.dx.row(image)[features.clone()].fill(0.0);
-            if let Some((x, stride)) = self.relu {
+            if let Some((x, stride)) = self.rectified {
                 self.prefetch(simd, image + IMAGES, features.clone());
                 let x = &x[image * stride + features.start..][..count];
                 for start in (0..count).step_by(S::LANES) {
                     let left = (count - start).min(S::LANES);
-                    // SAFETY: `left` floats are read. No more than `first + start` elements are
-                    // listed, so there is room for a vector behind them.
+                    // SAFETY: `left` floats are read; `values` is a vector. No more than `first +
+                    // start` elements are listed, so there is room for a vector behind them.
                     listed += unsafe {
                         let lanes = load_up_to(simd, left, x.as_ptr().add(start));
                         let values = lists.values.as_mut_ptr();
@@ -115,7 +115,7 @@ impl Dots<'_> {
     /// hardware foresees them.
     #[inline(always)]
     fn prefetch<S: Simd>(&mut self, simd: S, image: usize, features: Range<usize>) {
-        let Some((x, stride)) = self.relu else { return };
+        let Some((x, stride)) = self.rectified else { return };
         let dx = self.dx.as_mut_ptr().wrapping_add(image * self.dx.stride());
         for feature in features.step_by(LINE) {
             simd.prefetch(x.as_ptr().wrapping_add(image * stride + feature));
@@ -148,7 +148,7 @@ impl Dots<'_> {
         let listed = lists.ends[(self.dx.rows() - image).min(IMAGES) - 1];
         let elements = lists.elements[..listed].chunks(S::LANES);
         let stride = self.dx.stride();
-        let dx = self.dx.row(image).as_mut_ptr();
+        let dx = self.dx.as_mut_ptr().wrapping_add(image * stride + features.start);
         for (elements, sums) in elements.zip(lists.sums.chunks_exact(S::LANES * LANES)) {
             let mut totals = [0.0; LANES];
             // SAFETY: there is room for `LANES` floats, and no vector is longer.
@@ -157,8 +157,8 @@ impl Dots<'_> {
             };
             for (&element, total) in elements.iter().zip(totals) {
                 let (image, feature) = (element as usize / FEATURES, element as usize % FEATURES);
-                // SAFETY: an element is numbered by its image and its feature.
-                unsafe { *dx.add(image * stride + features.start + feature) = total };
+                // SAFETY: `list` numbered the element by an image and a feature that are here.
+                unsafe { *dx.add(image * stride + feature) = total };
             }
         }
     }
@@ -176,6 +176,7 @@ fn products<S: Simd>(simd: S, grad: &[f32], weight: &[f32], elements: &[u32], su
         sums.fill(0.0);
     }
     assert!(sums.len() == elements.len() * LANES);
+    debug_assert!(elements.iter().all(|&e| (e as usize % FEATURES + 1) * outputs <= weight.len()));
     // SAFETY: an element is that of a row of `weight`, which has as many floats as `grad`: `whole`
     // of them are whole steps, and of the others no more than there are is read. For each element
     // there are `LANES` sums.
@@ -203,11 +204,12 @@ fn products<S: Simd>(simd: S, grad: &[f32], weight: &[f32], elements: &[u32], su
                 }
             }
         }
-        for k in (whole..outputs).step_by(S::LANES) {
-            let count = (outputs - k).min(S::LANES);
-            let factor = load_up_to(simd, count, grad.as_ptr().add(k));
+        // All parts of the last `LANES`, so that zeros are added to the same sums in all sets.
+        for k in (whole..outputs.next_multiple_of(LANES)).step_by(S::LANES) {
+            let (at, count) = (k.min(outputs), outputs.saturating_sub(k).min(S::LANES));
+            let factor = load_up_to(simd, count, grad.as_ptr().add(at));
             for (index, &element) in elements.iter().enumerate() {
-                let row = weight.as_ptr().add(element as usize % FEATURES * outputs + k);
+                let row = weight.as_ptr().add(element as usize % FEATURES * outputs + at);
                 let target = sums.as_mut_ptr().add(index * LANES + k % LANES);
                 let sum = simd.mul_add(load_up_to(simd, count, row), factor, simd.load(target));
                 simd.store(target, sum);

@@ -5,7 +5,7 @@
 //! are zero: then each of the others is a dot product.
 
 use super::dots::Dots;
-use crate::matmul::{Finish, Left, Product, Start, many_zeros};
+use crate::matmul::{Finish, Left, Product, Start, lists_pay};
 use crate::scratch;
 use crate::simd::dispatch;
 use crate::threads::{TileMut, for_each, tiles_mut};
@@ -16,21 +16,22 @@ const FEATURES: usize = 128;
 /// Images from which on lanes run along them.
 const IMAGES: usize = 8;
 
-/// Overwrites `dx`. `relu` is the input of the layer, where a ReLU made it.
+/// Overwrites `dx`. `rectified` is the input of the layer, where a ReLU made it.
 pub(super) fn overwrite(
     grad: &[f32],
     weight: &[f32],
-    relu: Option<&[f32]>,
+    rectified: Option<&[f32]>,
     (inputs, outputs): (usize, usize),
     dx: &mut [f32],
 ) {
     let batch = dx.len() / inputs;
     let tiles = |dx| tiles_mut(dx, inputs, batch.max(1), FEATURES);
-    if batch < IMAGES || relu.is_some_and(|x| many_zeros(x, inputs, (batch, inputs))) {
+    let pays = |x| lists_pay(x, inputs, (batch, inputs), outputs);
+    if batch < IMAGES || rectified.is_some_and(pays) {
         for_each(tiles(dx), |block, dx| {
             let weight = &weight[block * FEATURES * outputs..];
-            let relu = relu.map(|x| (&x[block * FEATURES..], inputs));
-            dispatch(Dots { grad, weight, outputs, relu, dx });
+            let rectified = rectified.map(|x| (&x[block * FEATURES..], inputs));
+            dispatch(Dots { grad, weight, outputs, rectified, dx });
         });
         return;
     }
@@ -58,7 +59,7 @@ pub(super) fn overwrite(
                 .compute();
                 transpose(product, batch, dx.reborrow());
             });
-            if let Some(x) = relu {
+            if let Some(x) = rectified {
                 for image in 0..batch {
                     let x = &x[image * inputs + block * FEATURES..];
                     for (dx, &x) in dx.row(image).iter_mut().zip(x) {

@@ -42,15 +42,15 @@ pub fn dense(
 }
 
 /// The gradients of [`dense`] but for that of the weights: overwrites `dx` (where asked for) and
-/// `dbias`, shaped as `x` and `bias`, from `grad`, shaped as `out`. `relu` is `x` where that is what
-/// a ReLU gave: `dx` is zero then where `x` is, as the ReLU passes nothing on.
+/// `dbias`, shaped as `x` and `bias`, from `grad`, shaped as `out`. `rectified` is `x` where a ReLU
+/// made it: `dx` is zero then where `x` is, as the ReLU passes nothing on.
 ///
 /// # Errors
 /// Shapes that do not fit each other; no features.
 pub fn dense_backward(
     grad: ArrayView2<f32>,
     weight: ArrayView2<f32>,
-    relu: Option<ArrayView2<f32>>,
+    rectified: Option<ArrayView2<f32>>,
     mut dx: Option<ArrayViewMut2<f32>>,
     mut dbias: ArrayViewMut1<f32>,
 ) -> Result<()> {
@@ -63,8 +63,8 @@ pub fn dense_backward(
         Some(dx) => Some(slice_mut("dx", dx, &[batch, inputs])?),
         None => None,
     };
-    let relu = match &relu {
-        Some(x) => Some(slice("relu", x, &[batch, inputs])?),
+    let rectified = match &rectified {
+        Some(x) => Some(slice("rectified", x, &[batch, inputs])?),
         None => None,
     };
 
@@ -73,7 +73,7 @@ pub fn dense_backward(
         add(dbias, row);
     }
     if let Some(dx) = dx {
-        input_gradient::overwrite(grad, weight, relu, (inputs, outputs), dx);
+        input_gradient::overwrite(grad, weight, rectified, (inputs, outputs), dx);
     }
     Ok(())
 }

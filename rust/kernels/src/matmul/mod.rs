@@ -11,7 +11,7 @@
 
 mod sparse;
 
-pub(crate) use sparse::{LONGEST as LONGEST_LIST, lists_pay, many_zeros};
+pub(crate) use sparse::{LONGEST as LONGEST_LIST, lists_pay};
 
 use crate::optimizer::Rate;
 use crate::simd::{Kernel, Simd, dispatch, load, store};

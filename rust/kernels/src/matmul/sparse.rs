@@ -116,22 +116,20 @@ impl Lists {
     }
 }
 
-/// Whether lists are faster for `rows` on the left, `stride` apart and `depth` long, and as many
-/// columns on the right.
+/// Whether it pays to leave out the zeros of `rows` on the left, `stride` apart and `depth` long,
+/// where as many columns are on the right.
 pub(crate) fn lists_pay(
     left: &[f32],
     stride: usize,
-    shape: (usize, usize),
+    (rows, depth): (usize, usize),
     columns: usize,
 ) -> bool {
-    columns >= COLUMNS && many_zeros(left, stride, shape)
-}
-
-/// Whether so many elements of the rows are zero that it pays to leave them out, by a sample.
-pub(crate) fn many_zeros(matrix: &[f32], stride: usize, (rows, depth): (usize, usize)) -> bool {
+    if columns < COLUMNS {
+        return false;
+    }
     let sample = (0..rows).step_by(SAMPLE);
     let all = sample.len() * depth;
-    let listed: usize = sample.map(|row| dispatch(NotZero(&matrix[row * stride..][..depth]))).sum();
+    let listed: usize = sample.map(|row| dispatch(NotZero(&left[row * stride..][..depth]))).sum();
     SHARE.1 * listed <= SHARE.0 * all
 }
 

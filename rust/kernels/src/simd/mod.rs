@@ -5,9 +5,10 @@
 //! one is the proof that its instructions may run. Per-set code is the few lines in `avx512.rs`,
 //! `avx2.rs` and `portable.rs`: loads, stores, arithmetic.
 //!
-//! Lanes always run along the last axis of an array, never along a summed one. So an element is
-//! summed in the same order whatever the number of lanes, and AVX2 and AVX-512, which both fuse
-//! the multiply and the add, give the same bits.
+//! Lanes run along the last axis of an array, hardly ever along a summed one, and then they are 16
+//! whatever a vector holds (`dense/dots.rs`). So an element is summed in the same order whatever the
+//! number of lanes, and AVX2 and AVX-512, which both fuse the multiply and the add, give the same
+//! bits.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -19,6 +20,7 @@ mod portable;
 mod tests;
 
 pub use isa::{Isa, isa};
+pub(crate) use portable::Portable;
 
 /// The operations of one instruction set on vectors of `LANES` floats.
 pub trait Simd: Copy {

@@ -11,6 +11,9 @@ impl Kernel for Check {
     fn run<S: Simd>(self, simd: S) {
         columns(simd);
         picks(simd);
+        for live in 0..1u32 << S::LANES {
+            compresses(simd, live);
+        }
         sums(simd);
         // All sets of lanes, at each byte, with every kind of winner that is not live.
         for live in 0..1u32 << S::LANES {
@@ -61,6 +64,27 @@ fn picks<S: Simd>(simd: S) {
         let expected = winners.iter().map(|&w| swapped[place(w).unwrap_or(0) as usize + 1]);
         assert!(lanes(simd, picked).into_iter().eq(expected), "winners from {first}");
     }
+}
+
+#[inline(always)]
+fn compresses<S: Simd>(simd: S, live: u32) {
+    let value = |lane: usize| match (live >> lane & 1, lane % 3) {
+        (0, 0) => -0.0,
+        (0, _) => 0.0,
+        (_, 0) => f32::NAN,
+        _ => lane as f32 + 0.5,
+    };
+    let row: Vec<f32> = (0..S::LANES).map(value).collect();
+    let (mut values, mut numbers) = ([9.0; 16], [9; 16]);
+    // SAFETY: all arrays hold `LANES` elements.
+    let count = unsafe {
+        let lanes = simd.load(row.as_ptr());
+        simd.compress(lanes, 100, values.as_mut_ptr(), numbers.as_mut_ptr())
+    };
+    let kept: Vec<usize> = (0..S::LANES).filter(|lane| live >> lane & 1 == 1).collect();
+    let bits = |lane: usize| row[lane].to_bits();
+    assert!(values[..count].iter().map(|v| v.to_bits()).eq(kept.iter().map(|&k| bits(k))));
+    assert!(numbers[..count].iter().copied().eq(kept.iter().map(|&lane| 100 + lane as u32)));
 }
 
 #[inline(always)]

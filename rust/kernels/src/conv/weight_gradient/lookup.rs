@@ -71,7 +71,7 @@ impl<T: Pixel> Sum<'_, T> {
     #[inline(always)]
     fn add_bands<S: Simd, const C: usize>(mut self, simd: S) {
         let conv = &self.pooled.geometry.conv;
-        assert_eq!(conv.in_channels, C);
+        assert!(conv.in_channels == C && 4 * pixel(C) <= S::LANES);
         self.padded[self.cut.slice..].fill(0.0);
         for index in self.range.clone() {
             let band = self.cut.band(index);
