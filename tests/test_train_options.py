@@ -362,3 +362,18 @@ def test_options_that_cannot_be_used_change_nothing(changes: dict[str, Any], say
         one_step(model, **({"X": X, "y": y} | changes))
     assert {name: value.tobytes() for name, value in model.state().items()} == before
     assert model.training == {}
+
+
+@pytest.mark.parametrize("images", [1, 2])
+def test_batches_of_one_image_are_refused_where_a_batch_norm_sees_one_pixel(images: int) -> None:
+    """The variance of one value is 0, whatever the value: the norm would learn nothing of it."""
+    X, y = data()
+    kept = X[:: COUNT // images][:images], y[:: COUNT // images][:images]
+    blocks = [(4, 3), (4, 3), (4, 3)]
+    model = CNN(SHAPE, blocks, [CLASSES], batch_norm=True, seed=0)
+    before = model.snapshot()
+    with pytest.raises(ValueError, match=r"^batch_size: expected at least 2 images, as norm3"):
+        train(model, *kept, epochs=1, batch_size=1, progress=False)
+    assert all(np.array_equal(before[name], value) for name, value in model.snapshot().items())
+    larger = CNN(SHAPE, blocks[:2], [CLASSES], batch_norm=True, seed=0)
+    assert train(larger, *kept, epochs=1, batch_size=1, progress=False).epochs == 1

@@ -99,7 +99,8 @@ def _class_folders(folder: Path, skipped: list[SkippedFile]) -> list[Path]:
         files = "1 file" if len(entries) == 1 else f"{len(entries)} files"
         raise ValueError(
             f"folder: expected a folder of images for each class in {folder}, got {files} and "
-            f"no such folder; move each image into {folder / 'CLASS_NAME'}"
+            f"no such folder; if {folder.name!r} is one of the classes give {folder.parent}, else "
+            f"move each image into {folder / 'CLASS_NAME'}"
         )
     return folders
 

@@ -290,11 +290,15 @@ def _compacted(images: NDArray[np.uint8], kept: NDArray[np.bool_]) -> NDArray[np
 def _check_classes(dataset: ImageDataset, folder: str | os.PathLike[str], need_all: bool) -> None:
     """Refuse a data set with no image at all, or (`need_all`) with none of a class in a part."""
     labels, validation = dataset.labels, dataset.validation
-    parts = [labels] if validation is None else [labels[~validation], labels[validation]]
+    if validation is None:
+        parts = {"": labels}
+    else:
+        parts = {" to train on": labels[~validation], " to validate on": labels[validation]}
     lacking = [
-        repr(name)
+        f"{name!r}{part}"
+        for part, present in parts.items()
         for label, name in enumerate(dataset.class_names)
-        if any(label not in part for part in parts)
+        if label not in present
     ]
     if len(dataset) == 0:
         problem = f"readable images in {folder}, got none"

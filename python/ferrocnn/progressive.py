@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ferrocnn.augmentation import Augment
 from ferrocnn.checks import check_positive_float
+from ferrocnn.layers import BatchNorm
 
 if TYPE_CHECKING:
     from ferrocnn.model import CNN
@@ -59,6 +60,16 @@ class Sizes:
     def at(self, epoch: int) -> "Size":
         """Return the size of an epoch, counted from 0."""
         return self._sizes[epoch * len(self._sizes) // self._epochs]
+
+    def check_single_images(self) -> None:
+        """Refuse batches of one image where a batch norm has one pixel of it: nothing varies."""
+        for size in self._sizes:
+            for layer in size.model.layers:
+                if isinstance(layer, BatchNorm) and layer.output_shape[:2] == (1, 1):
+                    raise ValueError(
+                        f"batch_size: expected at least 2 images, as {layer.name} sees one pixel "
+                        "of each, got 1; use larger batches, or larger images"
+                    )
 
     def work(self, first: int, end: int) -> int:
         """Return the pixels of an image over these epochs, by which their time grows."""

@@ -72,6 +72,8 @@ class Trainer:
     ) -> None:
         self.model = model
         self._sizes = Sizes(model, progressive, epochs, augment)
+        if min(batch_size, len(data)) == 1:
+            self._sizes.check_single_images()
         self.history = History()
         self.epochs = epochs
         self._stopped = False

@@ -113,5 +113,5 @@ def describe_kept(path: Path, epochs: int) -> str:
     record = read_model_file(path).training
     return (
         f"{path}: epoch {record['best_epoch']} of {epochs}, "
-        f"validation accuracy {record['val_accuracy']:.4f}, loss {record['val_loss']:.4f}"
+        f"validation accuracy {record['val_accuracy']:.4f}, loss {record['val_loss']:.4g}"
     )

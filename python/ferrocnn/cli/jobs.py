@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,14 +95,17 @@ def _check_size(recipe: "Recipe", name: str) -> None:
 
     def fits(size: int) -> bool:
         smallest = max(1, round(size * min(recipe.progressive)))
+        # Without the dense layers, whose weights would be drawn for nothing.
+        options = {**recipe.options, "global_average_pool": True}
+        blocks = replace(recipe, image_size=smallest, hidden_layers=(), options=options)
         try:
-            replace(recipe, image_size=smallest).model(2, seed=0)
+            blocks.model(2, seed=0)
         except ValueError:
             return False
         return True
 
     if not fits(recipe.image_size):
-        least = next(size for size in range(recipe.image_size + 1, 4096) if fits(size))
+        least = next(size for size in count(recipe.image_size + 1) if fits(size))
         raise ValueError(
             f"--image-size: expected at least {least} for the recipe {name}, "
             f"got {recipe.image_size}"
