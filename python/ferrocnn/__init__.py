@@ -22,6 +22,7 @@ from ferrocnn.pictures import Prediction
 from ferrocnn.runs import Run
 from ferrocnn.threads import get_num_threads, set_num_threads
 from ferrocnn.training import train
+from ferrocnn.whitening import whiten
 
 if TYPE_CHECKING:
     from ferrocnn.images import ImageDataset, load_images
@@ -66,6 +67,7 @@ __all__ = [
     "set_num_threads",
     "suggest_learning_rate",
     "train",
+    "whiten",
 ]
 
 # Pillow is imported with these, and only by those who use them.

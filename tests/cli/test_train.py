@@ -180,6 +180,18 @@ class TestTrain:
         assert said["label_smoothing"] == known.label_smoothing
         assert said["average"] == known.average
 
+    def test_fast_starts_from_filters_that_whiten_its_images(
+        self, pets: Path, tmp_path: Path
+    ) -> None:
+        out = tmp_path / "m.npz"
+        words = ("--recipe", "fast", "--epochs", "1", "--learning-rate", "1e-9", "--seed", "5")
+        succeed("train", pets, "--out", out, *words)
+        training, _ = ferrocnn.load_images(pets).split(0.1, seed=5)
+        start = RECIPES["fast"].model(2, seed=5)
+        ferrocnn.whiten(start, training.images, seed=5)
+        weights = (model.parameters()["conv1.weight"] for model in (ferrocnn.load(out), start))
+        np.testing.assert_allclose(*weights, atol=1e-6)
+
     def test_options_override_the_recipe(self, pets: Path, tmp_path: Path) -> None:
         out = tmp_path / "m.npz"
         succeed(

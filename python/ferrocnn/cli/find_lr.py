@@ -63,7 +63,7 @@ def find_lr_command(
     optimizer = chosen.training()["optimizer"]
     note("trying ever higher rates on a copy of the model, until its loss grows")
     found = ferrocnn.suggest_learning_rate(
-        chosen.model(len(dataset.class_names), seed=seed),
+        chosen.model(len(dataset.class_names), dataset.images, seed=seed),
         dataset,
         optimizer=optimizer,
         batch_size=chosen.batch_size,

@@ -114,7 +114,7 @@ _RUN, _DATA, _TRAINING = "Run", "Images", "Training (default: the recipe's)"
 @_option(
     _DATA,
     "--image-size",
-    type=click.IntRange(min=4),
+    type=click.IntRange(4, 1024),
     help="Height and width, in pixels, that every image is resized to.  [default: the recipe's]",
 )
 @_option(_DATA, "--no-augment", is_flag=True, help="Train on the images as they are.")
@@ -134,7 +134,11 @@ _RUN, _DATA, _TRAINING = "Run", "Images", "Training (default: the recipe's)"
 @_option(_TRAINING, "--epochs", type=click.IntRange(min=1), help="Passes over the training images.")
 @_option(_TRAINING, "--batch-size", type=click.IntRange(min=1), help="Images in one step.")
 @_option(
-    _TRAINING, "--learning-rate", type=FiniteRange(min=0, min_open=True), help="Size of a step."
+    _TRAINING,
+    "--learning-rate",
+    "--lr",
+    type=FiniteRange(min=0, min_open=True),
+    help="Size of a step; its largest, where a schedule changes it.  [default: the recipe's]",
 )
 @_option(
     _TRAINING,
@@ -215,7 +219,7 @@ def _begin(folder: Path, cache: bool, options: dict[str, Any]) -> None:
     training, validation, pair = job.load(folder, cache)
     if options["seed"] is None:
         click.echo(f"seed {seed} was drawn; --seed {seed} repeats this run")
-    model = recipe.model(len(training.class_names), seed=seed)
+    model = recipe.model(len(training.class_names), training.images, seed=seed)
     if picture is not None and recipe.augment is not None:
         recipe.augment.picture(training.images, picture, seed, model.input_shape[:2])
         click.echo(f"augmented images are shown in {picture}")
