@@ -1,10 +1,21 @@
 """No test touches the user's own cache; and what the tests of the cache share."""
 
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+
+def pytest_sessionstart() -> None:
+    """Hear Ctrl-C, as tests send it.
+
+    A shell that starts something in the background has it ignored, and so would all that the tests
+    start.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
