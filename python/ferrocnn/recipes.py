@@ -57,14 +57,13 @@ class Recipe:
         classes: int,
         images: NDArray[np.uint8] | None = None,
         *,
-        channels: int = 3,
         seed: int | None = None,
     ) -> "CNN":
         """Return a new model for this number of classes, which is to be trained on these images."""
         from ferrocnn.model import CNN
 
         model = CNN(
-            (self.image_size, self.image_size, channels),
+            (self.image_size, self.image_size, 3),
             self.conv_filters,
             (*self.hidden_layers, 1 if classes == 2 else classes),
             seed=seed,

@@ -72,8 +72,6 @@ class Trainer:
     ) -> None:
         self.model = model
         self._sizes = Sizes(model, progressive, epochs, augment)
-        if min(batch_size, len(data)) == 1:
-            self._sizes.check_single_images()
         self.history = History()
         self.epochs = epochs
         self._stopped = False
@@ -88,6 +86,8 @@ class Trainer:
             seed=seed,
             shuffle=shuffle,
         )
+        if self._batches.size == 1:
+            self._sizes.check_single_images()
         self._clip_norm = clip_norm
         self._average = None if average is None else AveragedWeights(average)
         self._record = record

@@ -53,7 +53,7 @@ def whiten(model: "CNN", images: NDArray[np.uint8], seed: int = 0) -> None:
     largest = components[:, ::-1] / np.sqrt(variances[::-1] + _EPSILON)
     pairs = min(filters // 2, largest.shape[1])
     chosen = np.concatenate([largest[:, :pairs], -largest[:, :pairs]], axis=1)
-    if pairs and chosen.any():
+    if pairs:
         chosen *= weight.std() / chosen.std()
         weight[..., : 2 * pairs] = chosen.reshape(height, width, channels, 2 * pairs)
 

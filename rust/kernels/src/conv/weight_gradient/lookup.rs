@@ -9,13 +9,14 @@ use std::ops::Range;
 
 use super::cut::{Band, Cut};
 use super::pad_band;
+use super::runs::{from_slice, to_slice};
 use crate::conv::block::Pooled;
 use crate::conv::padded::image_size;
 use crate::conv::slices::pixel;
 use crate::geometry::ConvGeometry;
 use crate::pixel::Pixel;
 use crate::scratch;
-use crate::simd::{Kernel, Simd, dispatch, isa, load, load_up_to, store_up_to};
+use crate::simd::{Kernel, Simd, dispatch, isa, load};
 use crate::sums::{in_groups, totals};
 
 /// Side of the kernel.
@@ -151,9 +152,6 @@ impl<T: Pixel> Sum<'_, T> {
 /// Adds as many lanes as `target` has floats.
 #[inline(always)]
 fn add<S: Simd>(simd: S, target: &mut [f32], values: S::F32) {
-    // SAFETY: the slice holds these floats.
-    unsafe {
-        let sum = simd.add(load_up_to(simd, target.len(), target.as_ptr()), values);
-        store_up_to(simd, target.len(), target.as_mut_ptr(), sum);
-    }
+    let sum = simd.add(from_slice(simd, target), values);
+    to_slice(simd, target, sum);
 }

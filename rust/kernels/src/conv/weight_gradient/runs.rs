@@ -110,14 +110,14 @@ impl Runs<'_> {
 
 /// A vector of the first floats, zeros behind them where there are too few.
 #[inline(always)]
-fn from_slice<S: Simd>(simd: S, source: &[f32]) -> S::F32 {
+pub(super) fn from_slice<S: Simd>(simd: S, source: &[f32]) -> S::F32 {
     // SAFETY: no more floats than the slice has.
     unsafe { load_up_to(simd, source.len().min(S::LANES), source.as_ptr()) }
 }
 
 /// Writes as many lanes as there is room for.
 #[inline(always)]
-fn to_slice<S: Simd>(simd: S, target: &mut [f32], value: S::F32) {
+pub(super) fn to_slice<S: Simd>(simd: S, target: &mut [f32], value: S::F32) {
     // SAFETY: no more floats than the slice has.
     unsafe { store_up_to(simd, target.len().min(S::LANES), target.as_mut_ptr(), value) }
 }
