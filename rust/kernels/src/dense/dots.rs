@@ -30,7 +30,7 @@ pub(super) struct Dots<'a> {
     pub weight: &'a [f32],
     pub outputs: usize,
     /// The input of the layer, where a ReLU made it, from the first column of `dx` on, and the
-    /// distance of its rows. Where it is zero, so is `dx`.
+    /// distance of its rows. Where it is zero, `dx` becomes zero.
     pub rectified: Option<(&'a [f32], usize)>,
     pub dx: TileMut<'a, f32>,
 }

@@ -10,11 +10,13 @@ use crate::scratch;
 use crate::sums::total;
 use crate::threads::{self, TileMut, chunks, chunks_mut, for_each, tiles_mut};
 
-/// Images of a tile; and of one whose products of zeros are left out, where there are enough for all
-/// threads: the less there is to multiply, the more it costs to read the weights again for each.
+/// Images of a tile at least and at most. Each tile reads its weights from memory once more, so it has
+/// as many as leave work for all threads.
 const IMAGES: usize = 16;
-const SPARSE_IMAGES: usize = 64;
-/// Output features of a tile, where there are too few images for all threads.
+const MOST_IMAGES: usize = 64;
+/// Output features of a tile where threads share the work, so that no two read the same weights. Where
+/// products of zeros are left out, they share images as long as those last: all features of a tile
+/// have one list.
 const FEATURES: usize = 64;
 /// Outputs that one task takes through the activation.
 const VALUES: usize = 1 << 13;
@@ -46,15 +48,15 @@ pub(crate) fn overwrite(
         single(x, weight, bias, outputs, out);
     } else {
         let threads = threads::threads().unwrap_or(1);
-        let crowded = batch.div_ceil(IMAGES) >= threads;
-        let columns = if crowded { outputs } else { FEATURES.min(outputs) };
         let sparse = kind.finite && lists_pay(x, inputs, (batch.min(1), inputs), outputs);
-        let most = if sparse { SPARSE_IMAGES } else { IMAGES };
-        let images = batch.div_ceil(threads).next_multiple_of(IMAGES).clamp(IMAGES, most);
+        let whole = threads == 1 || sparse && batch.div_ceil(IMAGES) >= threads;
+        let columns = if whole { outputs } else { FEATURES.min(outputs) };
+        let per_image = outputs.div_ceil(columns);
+        let images = batch.div_ceil(threads.div_ceil(per_image));
+        let images = images.next_multiple_of(IMAGES).clamp(IMAGES, MOST_IMAGES);
         for_each(tiles_mut(out, outputs, images, columns), |index, out| {
-            let per_row = outputs.div_ceil(columns);
-            let first = index % per_row * columns;
-            let x = &x[index / per_row * images * inputs..][..out.rows() * inputs];
+            let first = index % per_image * columns;
+            let x = &x[index / per_image * images * inputs..][..out.rows() * inputs];
             let bias = bias.map(|bias| &bias[first..][..out.columns()]);
             multiply(x, &weight[first..], bias, (inputs, outputs), kind.finite, out);
         });

@@ -16,7 +16,8 @@ const FEATURES: usize = 128;
 /// Images from which on lanes run along them.
 const IMAGES: usize = 8;
 
-/// Overwrites `dx`. `rectified` is the input of the layer, where a ReLU made it.
+/// Overwrites `dx`. `rectified` is the input of the layer, where a ReLU made it: where it is zero, `dx`
+/// need not be computed.
 pub(super) fn overwrite(
     grad: &[f32],
     weight: &[f32],
@@ -59,14 +60,6 @@ pub(super) fn overwrite(
                 .compute();
                 transpose(product, batch, dx.reborrow());
             });
-            if let Some(x) = rectified {
-                for image in 0..batch {
-                    let x = &x[image * inputs + block * FEATURES..];
-                    for (dx, &x) in dx.row(image).iter_mut().zip(x) {
-                        *dx = if x == 0.0 { 0.0 } else { *dx };
-                    }
-                }
-            }
         });
     });
 }

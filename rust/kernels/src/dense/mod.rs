@@ -43,7 +43,7 @@ pub fn dense(
 
 /// The gradients of [`dense`] but for that of the weights: overwrites `dx` (where asked for) and
 /// `dbias`, shaped as `x` and `bias`, from `grad`, shaped as `out`. `rectified` is `x` where a ReLU
-/// made it: `dx` is zero then where `x` is, as the ReLU passes nothing on.
+/// made it: as that passes nothing on where `x` is zero, `dx` may be zero there, whatever the gradient.
 ///
 /// # Errors
 /// Shapes that do not fit each other; no features.
