@@ -1,19 +1,22 @@
 //! A step while its arrays are borrowed, and as a layer of the kernels.
 
+use std::sync::{MutexGuard, TryLockError};
+
 use ferrocnn_kernels::activation::Activation;
 use ferrocnn_kernels::batch_norm::Moments;
-use ferrocnn_kernels::conv::After;
+use ferrocnn_kernels::conv::{After, Filters};
 use ferrocnn_kernels::network::Layer;
 use ferrocnn_kernels::{self as kernels};
 use numpy::{
     PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray4, PyReadwriteArray1, PyReadwriteArrayDyn,
     PyUntypedArrayMethods,
 };
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
 use crate::arrays::{elements, elements_mut, read, write};
 use crate::pointwise::BorrowedNorm;
-use crate::steps::{Kind, Step, Vector};
+use crate::steps::{Kind, Parameters, Step, Vector};
 
 type Read1<'py> = PyReadonlyArray1<'py, f32>;
 type Write1<'py> = PyReadwriteArray1<'py, f32>;
@@ -31,16 +34,14 @@ pub struct Borrowed<'py> {
 enum Operation<'py> {
     ConvPool {
         geometry: &'py kernels::BlockGeometry,
-        weight: PyReadonlyArray4<'py, f32>,
-        bias: Read1<'py>,
+        parameters: BorrowedParameters<'py>,
         affine: Option<(Read1<'py>, Read1<'py>)>,
         relu: bool,
         winners: PyReadwriteArrayDyn<'py, u8>,
     },
     Conv {
         geometry: &'py kernels::ConvGeometry,
-        weight: PyReadonlyArray4<'py, f32>,
-        bias: Read1<'py>,
+        parameters: BorrowedParameters<'py>,
     },
     MaxPool {
         geometry: &'py kernels::PoolGeometry,
@@ -74,11 +75,38 @@ enum Operation<'py> {
     },
 }
 
+struct BorrowedParameters<'py> {
+    weight: PyReadonlyArray4<'py, f32>,
+    bias: Read1<'py>,
+    filters: MutexGuard<'py, Filters>,
+}
+
+impl<'py> BorrowedParameters<'py> {
+    fn new(py: Python<'py>, parameters: &'py Parameters) -> PyResult<Self> {
+        let filters = match parameters.filters.try_lock() {
+            Ok(filters) => filters,
+            Err(TryLockError::Poisoned(error)) => error.into_inner(),
+            // Its holder waits for the interpreter: this thread must not wait for it.
+            Err(TryLockError::WouldBlock) => {
+                return Err(PyRuntimeError::new_err("step: expected one run at a time"));
+            }
+        };
+        let weight = read("weight", parameters.weight.bind(py))?;
+        Ok(Self { weight, bias: read("bias", parameters.bias.bind(py))?, filters })
+    }
+
+    fn kernel(&mut self) -> PyResult<kernels::conv::Parameters<'_>> {
+        let weight = elements("weight", &self.weight)?;
+        let bias = elements("bias", &self.bias)?;
+        Ok(kernels::conv::Parameters { weight, bias, filters: &mut self.filters })
+    }
+}
+
 impl<'py> Borrowed<'py> {
     pub fn new(py: Python<'py>, step: &'py Step) -> PyResult<Self> {
         let vector = |name, array: &'py Vector| read(name, array.bind(py));
         let (kind, out) = match &step.0 {
-            Kind::ConvPool { geometry, weight, bias, affine, relu, out, winners } => {
+            Kind::ConvPool { geometry, parameters, affine, relu, out, winners } => {
                 let affine = match affine {
                     Some((factor, addend)) => {
                         Some((vector("factor", factor)?, vector("addend", addend)?))
@@ -87,19 +115,17 @@ impl<'py> Borrowed<'py> {
                 };
                 let operation = Operation::ConvPool {
                     geometry: &geometry.get().0,
-                    weight: read("weight", weight.bind(py))?,
-                    bias: vector("bias", bias)?,
+                    parameters: BorrowedParameters::new(py, parameters)?,
                     affine,
                     relu: *relu,
                     winners: write("winners", winners.bind(py))?,
                 };
                 (operation, out)
             }
-            Kind::Conv { geometry, weight, bias, out } => {
+            Kind::Conv { geometry, parameters, out } => {
                 let operation = Operation::Conv {
                     geometry: &geometry.get().0,
-                    weight: read("weight", weight.bind(py))?,
-                    bias: vector("bias", bias)?,
+                    parameters: BorrowedParameters::new(py, parameters)?,
                 };
                 (operation, out)
             }
@@ -144,7 +170,7 @@ impl<'py> Borrowed<'py> {
     pub fn layer(&mut self) -> PyResult<Layer<'_>> {
         let (image, out) = (self.image, elements_mut("out", &mut self.out)?);
         Ok(match &mut self.kind {
-            Operation::ConvPool { geometry, weight, bias, affine, relu, winners } => {
+            Operation::ConvPool { geometry, parameters, affine, relu, winners } => {
                 let affine = match affine {
                     Some((factor, addend)) => {
                         Some((elements("factor", factor)?, elements("addend", addend)?))
@@ -153,19 +179,15 @@ impl<'py> Borrowed<'py> {
                 };
                 Layer::ConvPool {
                     geometry,
-                    weight: elements("weight", weight)?,
-                    bias: elements("bias", bias)?,
+                    parameters: parameters.kernel()?,
                     after: After { affine, relu: *relu },
                     out,
                     winners: elements_mut("winners", winners)?,
                 }
             }
-            Operation::Conv { geometry, weight, bias } => Layer::Conv {
-                geometry,
-                weight: elements("weight", weight)?,
-                bias: elements("bias", bias)?,
-                out,
-            },
+            Operation::Conv { geometry, parameters } => {
+                Layer::Conv { geometry, parameters: parameters.kernel()?, out }
+            }
             Operation::MaxPool { geometry, winners } => {
                 Layer::MaxPool { geometry, out, winners: elements_mut("winners", winners)? }
             }

@@ -1,6 +1,9 @@
 //! The layers of [`crate::forward::Forward`], each with the arrays that it reads and writes.
 
+use std::sync::Mutex;
+
 use ferrocnn_kernels::activation::Activation;
+use ferrocnn_kernels::conv::Filters;
 use numpy::{PyArray1, PyArray2, PyArray4, PyArrayDyn};
 use pyo3::prelude::*;
 
@@ -18,8 +21,7 @@ pub struct Step(pub(crate) Kind);
 pub(crate) enum Kind {
     ConvPool {
         geometry: Py<BlockGeometry>,
-        weight: Kernel,
-        bias: Vector,
+        parameters: Parameters,
         affine: Option<(Vector, Vector)>,
         relu: bool,
         out: Kept<f32>,
@@ -27,8 +29,7 @@ pub(crate) enum Kind {
     },
     Conv {
         geometry: Py<ConvGeometry>,
-        weight: Kernel,
-        bias: Vector,
+        parameters: Parameters,
         out: Kept<f32>,
     },
     MaxPool {
@@ -65,6 +66,19 @@ pub(crate) enum Kind {
     },
 }
 
+/// The parameters of a convolution, and what the last run made of them.
+pub(crate) struct Parameters {
+    pub weight: Kernel,
+    pub bias: Vector,
+    pub filters: Mutex<Filters>,
+}
+
+impl Parameters {
+    fn new(weight: Kernel, bias: Vector) -> Self {
+        Self { weight, bias, filters: Mutex::default() }
+    }
+}
+
 /// The parameters and constants of a batch norm.
 pub(crate) struct Norm {
     pub gamma: Vector,
@@ -86,12 +100,13 @@ impl Step {
         out: Kept<f32>,
         winners: Kept<u8>,
     ) -> Self {
-        Self(Kind::ConvPool { geometry, weight, bias, affine, relu, out, winners })
+        let parameters = Parameters::new(weight, bias);
+        Self(Kind::ConvPool { geometry, parameters, affine, relu, out, winners })
     }
 
     #[staticmethod]
     fn conv(geometry: Py<ConvGeometry>, weight: Kernel, bias: Vector, out: Kept<f32>) -> Self {
-        Self(Kind::Conv { geometry, weight, bias, out })
+        Self(Kind::Conv { geometry, parameters: Parameters::new(weight, bias), out })
     }
 
     #[staticmethod]

@@ -30,17 +30,27 @@ pub(crate) fn lend<T: Copy + Default, R>(
     length: usize,
     body: impl FnOnce(&mut [T]) -> R,
 ) -> R {
-    let room = length + ALIGNMENT / size_of::<T>();
-    let mut buffer = free.with_borrow_mut(|free| take(free, room));
-    if buffer.len() < room {
-        buffer.resize(room, T::default());
-    }
-    let start = buffer.as_ptr().align_offset(ALIGNMENT);
-    let result = body(&mut buffer[start..start + length]);
+    let mut buffer = free.with_borrow_mut(|free| take(free, room::<T>(length)));
+    let result = body(aligned(&mut buffer, length));
     if size_of_val(&buffer[..]) <= LARGEST_KEPT {
         free.with_borrow_mut(|free| free.push(buffer));
     }
     result
+}
+
+/// `length` elements of a buffer that grows if need be, from the start of a cache line. Between calls
+/// with one length they keep their content.
+pub(crate) fn aligned<T: Copy + Default>(buffer: &mut Vec<T>, length: usize) -> &mut [T] {
+    if buffer.len() < room::<T>(length) {
+        buffer.resize(room::<T>(length), T::default());
+    }
+    let start = buffer.as_ptr().align_offset(ALIGNMENT);
+    &mut buffer[start..start + length]
+}
+
+/// Elements that a buffer needs for `length` of them from the start of a cache line.
+fn room<T>(length: usize) -> usize {
+    length + ALIGNMENT / size_of::<T>()
 }
 
 /// The smallest buffer that is large enough; else the largest, which is made larger.

@@ -9,7 +9,9 @@ use common::values;
 use ferrocnn_kernels::activation::{Activation, activation_backward};
 use ferrocnn_kernels::augment::{Plan, augment, mix};
 use ferrocnn_kernels::batch_norm::{BatchNorm, Moments, batch_norm_backward};
-use ferrocnn_kernels::conv::{After, conv_backward, conv_pool_backward, conv2d_backward};
+use ferrocnn_kernels::conv::{
+    After, Filters, Parameters, conv_backward, conv_pool_backward, conv2d_backward,
+};
 use ferrocnn_kernels::dense::{dense_backward, dense_squared_norm, dense_update};
 use ferrocnn_kernels::dropout::dropout_backward;
 use ferrocnn_kernels::network::{Images, Layer, forward};
@@ -65,7 +67,8 @@ fn a_step_allocates_nothing_after_the_first() {
     let first = BlockGeometry::new((20, 20, 3), (3, 3), 8, Padding::Same).unwrap();
     let second = BlockGeometry::new((10, 10, 8), (3, 3), 16, Padding::Same).unwrap();
     let x = values((batch, 20, 20, 3), 1);
-    let weights = (values((3, 3, 3, 8), 2), values((3, 3, 8, 16), 3));
+    let mut weights = (values((3, 3, 3, 8), 2), values((3, 3, 8, 16), 3));
+    let mut filters = (Filters::default(), Filters::default());
     let mut weight = values((400, 9), 4);
     let biases = (values(8, 5), values(16, 6), values(9, 7));
     let mut ys = (Array4::zeros((batch, 10, 10, 8)), Array4::zeros((batch, 5, 5, 16)));
@@ -92,21 +95,28 @@ fn a_step_allocates_nothing_after_the_first() {
     let partners: Vec<i64> = (0..batch as i64).rev().collect();
 
     assert_allocates_once(|| {
+        weights.0[[0, 0, 0, 0]] += 1.0;
         augment(&plan, pictures.view(), 1, augmented.view_mut()).unwrap();
         mix(augmented.view_mut(), &partners, &[0.3; 10]).unwrap();
         let mut layers = [
             Layer::ConvPool {
                 geometry: &first,
-                weight: weights.0.as_slice().unwrap(),
-                bias: biases.0.as_slice().unwrap(),
+                parameters: Parameters {
+                    weight: weights.0.as_slice().unwrap(),
+                    bias: biases.0.as_slice().unwrap(),
+                    filters: &mut filters.0,
+                },
                 after: After::RELU,
                 out: ys.0.as_slice_mut().unwrap(),
                 winners: winners.0.as_slice_mut().unwrap(),
             },
             Layer::ConvPool {
                 geometry: &second,
-                weight: weights.1.as_slice().unwrap(),
-                bias: biases.1.as_slice().unwrap(),
+                parameters: Parameters {
+                    weight: weights.1.as_slice().unwrap(),
+                    bias: biases.1.as_slice().unwrap(),
+                    filters: &mut filters.1,
+                },
                 after: After::RELU,
                 out: ys.1.as_slice_mut().unwrap(),
                 winners: winners.1.as_slice_mut().unwrap(),
@@ -178,6 +188,7 @@ fn no_kind_of_layer_allocates_after_the_first_step() {
     let block = BlockGeometry::new((3, 3, 8), (2, 2), 5, Padding::Same).unwrap();
     let x = Array4::<u8>::from_elem((batch, 24, 24, 3), 77);
     let weights = (values((3, 3, 3, 8), 1), values((2, 2, 8, 5), 2), values((5, 4), 3));
+    let mut filters = (Filters::default(), Filters::default());
     let bias = values((3, 3, 3, 8), 4);
     let bias = bias.as_slice().unwrap();
     let channels = &bias[..8];
@@ -197,8 +208,11 @@ fn no_kind_of_layer_allocates_after_the_first_step() {
         let mut layers = [
             Layer::Conv {
                 geometry: &conv,
-                weight: weights.0.as_slice().unwrap(),
-                bias: channels,
+                parameters: Parameters {
+                    weight: weights.0.as_slice().unwrap(),
+                    bias: channels,
+                    filters: &mut filters.0,
+                },
                 out: convolved.as_slice_mut().unwrap(),
             },
             Layer::MaxPool {
@@ -233,8 +247,11 @@ fn no_kind_of_layer_allocates_after_the_first_step() {
             Layer::AveragePool { geometry: &average, out: &mut averaged },
             Layer::ConvPool {
                 geometry: &block,
-                weight: weights.1.as_slice().unwrap(),
-                bias: &bias[..5],
+                parameters: Parameters {
+                    weight: weights.1.as_slice().unwrap(),
+                    bias: &bias[..5],
+                    filters: &mut filters.1,
+                },
                 after: After { affine: Some((&bias[..5], &bias[..5])), relu: false },
                 out: &mut last,
                 winners: &mut of_last,

@@ -4,7 +4,9 @@
 mod common;
 
 use common::{assert_close, for_each_product, rounding, values, winograd_rounding, zeros};
-use ferrocnn_kernels::conv::{conv_backward, conv_pool_backward};
+use ferrocnn_kernels::conv::{
+    After, Filters, Parameters, conv_backward, conv_pool, conv_pool_backward,
+};
 use ferrocnn_kernels::network::{Images, Layer, forward};
 use ferrocnn_kernels::{BlockGeometry, ConvGeometry, Padding};
 use ndarray::{Array1, Array4};
@@ -130,10 +132,14 @@ proptest! {
         let weight = values(conv.weight_shape(), seed ^ 1);
         let bias = values(conv.out_channels, seed ^ 2);
         let mut out = Array4::from_elem(shape(batch, conv.output_shape()), f32::NAN);
+        let mut filters = Filters::default();
         let layer = Layer::Conv {
             geometry: conv,
-            weight: weight.as_slice().unwrap(),
-            bias: bias.as_slice().unwrap(),
+            parameters: Parameters {
+                weight: weight.as_slice().unwrap(),
+                bias: bias.as_slice().unwrap(),
+                filters: &mut filters,
+            },
             out: out.as_slice_mut().unwrap(),
         };
         forward(batch, Images::Floats(x.as_slice().unwrap()), &mut [layer]).unwrap();
@@ -161,4 +167,42 @@ fn no_images_give_zeros() {
     let (winners, weight) = (Array4::zeros(grad.dim()), values(g.conv.weight_shape(), 1));
     let got = behind(&g, (&grad, &winners), &x, &weight, true);
     assert!(got.1.iter().chain(&got.2).all(|&value| value == 0.0));
+}
+
+/// Filters are kept for the weights that they were made from, down to the sign of a zero.
+#[test]
+fn kept_filters_follow_the_weights() {
+    for in_channels in [3, 8] {
+        let g = BlockGeometry::new((8, 8, in_channels), (3, 3), 20, Padding::Same).unwrap();
+        let x = values(shape(1, g.conv.input_shape()), 1);
+        let mut weight = values(g.conv.weight_shape(), 2);
+        let bias = values(20, 3);
+        let mut filters = Filters::default();
+        for value in [1.0, 2.0, 2.0, 0.0, -0.0] {
+            weight[[2, 1, in_channels - 1, 19]] = value;
+            let (mut fresh, mut kept) = (zeros32(&g), zeros32(&g));
+            let mut winners = Array4::zeros(fresh.dim());
+            let (views, out) = ((x.view(), weight.view(), bias.view()), fresh.view_mut());
+            let (x_view, weight_view, bias_view) = views;
+            let after = After::RELU;
+            conv_pool(&g, x_view, weight_view, bias_view, after, out, winners.view_mut()).unwrap();
+            let layer = Layer::ConvPool {
+                geometry: &g,
+                parameters: Parameters {
+                    weight: weight.as_slice().unwrap(),
+                    bias: bias.as_slice().unwrap(),
+                    filters: &mut filters,
+                },
+                after,
+                out: kept.as_slice_mut().unwrap(),
+                winners: winners.as_slice_mut().unwrap(),
+            };
+            forward(1, Images::Floats(x.as_slice().unwrap()), &mut [layer]).unwrap();
+            assert_eq!(kept.mapv(f32::to_bits), fresh.mapv(f32::to_bits));
+        }
+    }
+}
+
+fn zeros32(g: &BlockGeometry) -> Array4<f32> {
+    Array4::zeros(shape(1, g.pool.output_shape()))
 }

@@ -32,10 +32,10 @@ impl Bands {
     ) -> Self {
         let threads = threads::threads().unwrap_or(1);
         let images = (rows / height).clamp(1, batch.div_ceil(threads).max(1));
-        let share = height.div_ceil(threads.div_ceil(batch.max(1))).next_multiple_of(step);
         // An even cut: of three bands on two threads the last would be waited for.
-        let even = height.div_ceil(height.div_ceil(rows)).next_multiple_of(step);
-        Self { height, row: width * channels, batch, images, rows: even.min(share).min(height) }
+        let bands = height.div_ceil(rows).next_multiple_of(threads.div_ceil(batch.max(1)));
+        let rows = height.div_ceil(bands).next_multiple_of(step).min(height);
+        Self { height, row: width * channels, batch, images, rows }
     }
 
     /// The output of the batch, cut into bands.

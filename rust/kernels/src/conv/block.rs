@@ -4,7 +4,7 @@
 use ndarray::{ArrayView1, ArrayView4, ArrayViewMut1, ArrayViewMut4};
 
 use super::after::After;
-use super::{direct, input_gradient, weight_gradient, winograd};
+use super::{Filters, Parameters, direct, input_gradient, weight_gradient, winograd};
 use crate::error::Result;
 use crate::geometry::BlockGeometry;
 use crate::pixel::Pixel;
@@ -37,7 +37,8 @@ pub fn conv_pool<T: Pixel>(
     let out = slice_mut("out", &mut out, &batch_of(batch, pool.output_shape()))?;
     let winners = slice_mut("winners", &mut winners, &batch_of(batch, pool.output_shape()))?;
     after.check(conv.out_channels)?;
-    forward(geometry, x, weight, bias, after, out, winners);
+    let mut parameters = Parameters { weight, bias, filters: &mut Filters::default() };
+    forward(geometry, x, &mut parameters, after, out, winners);
     Ok(())
 }
 
@@ -45,15 +46,15 @@ pub fn conv_pool<T: Pixel>(
 pub(crate) fn forward<T: Pixel>(
     geometry: &BlockGeometry,
     x: &[T],
-    weight: &[f32],
-    bias: &[f32],
+    parameters: &mut Parameters,
     after: After,
     out: &mut [f32],
     winners: &mut [u8],
 ) {
     if winograd::suits(&geometry.conv) {
-        winograd::conv_pool(geometry, x, weight, bias, after, out, winners);
+        winograd::conv_pool(geometry, x, parameters, after, out, winners);
     } else {
+        let Parameters { weight, bias, .. } = *parameters;
         direct::conv_pool(geometry, x, weight, bias, after, out, winners);
     }
 }

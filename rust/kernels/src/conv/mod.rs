@@ -23,3 +23,14 @@ pub use block::{conv_pool, conv_pool_backward};
 pub use general::{conv2d, conv2d_backward};
 pub use plain::conv_backward;
 pub(crate) use plain::forward as conv_forward;
+pub use winograd::Filters;
+
+/// The parameters of a layer's convolution.
+pub struct Parameters<'a> {
+    /// (kernel_h, kernel_w, in_channels, out_channels).
+    pub weight: &'a [f32],
+    /// (out_channels).
+    pub bias: &'a [f32],
+    /// Of this layer alone.
+    pub filters: &'a mut Filters,
+}

@@ -3,7 +3,7 @@
 
 use ndarray::{ArrayView4, ArrayViewMut1, ArrayViewMut4};
 
-use super::{general, winograd};
+use super::{Parameters, general, winograd};
 use crate::error::Result;
 use crate::geometry::ConvGeometry;
 use crate::pixel::Pixel;
@@ -13,14 +13,13 @@ use crate::view::{batch_of, slice, slice_mut};
 pub(crate) fn forward<T: Pixel>(
     geometry: &ConvGeometry,
     x: &[T],
-    weight: &[f32],
-    bias: &[f32],
+    parameters: &mut Parameters,
     out: &mut [f32],
 ) {
     if winograd::suits(geometry) {
-        winograd::conv(geometry, x, weight, bias, out);
+        winograd::conv(geometry, x, parameters, out);
     } else {
-        general::forward(geometry, x, weight, Some(bias), out);
+        general::forward(geometry, x, parameters.weight, Some(parameters.bias), out);
     }
 }
 

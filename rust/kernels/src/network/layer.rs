@@ -2,7 +2,7 @@
 
 use crate::activation::Activation;
 use crate::batch_norm::{BatchNorm, Moments};
-use crate::conv::After;
+use crate::conv::{self, After};
 use crate::dense;
 use crate::error::{KernelError, Result};
 use crate::geometry::{BlockGeometry, ConvGeometry, PoolGeometry};
@@ -15,10 +15,8 @@ pub enum Layer<'a> {
     ConvPool {
         /// Of the layer.
         geometry: &'a BlockGeometry,
-        /// (kernel_h, kernel_w, in_channels, out_channels).
-        weight: &'a [f32],
-        /// (out_channels).
-        bias: &'a [f32],
+        /// Of the layer.
+        parameters: conv::Parameters<'a>,
         /// What comes after the pool.
         after: After<'a>,
         /// (images, pooled_height, pooled_width, out_channels).
@@ -30,10 +28,8 @@ pub enum Layer<'a> {
     Conv {
         /// Of the layer.
         geometry: &'a ConvGeometry,
-        /// (kernel_h, kernel_w, in_channels, out_channels).
-        weight: &'a [f32],
-        /// (out_channels).
-        bias: &'a [f32],
+        /// Of the layer.
+        parameters: conv::Parameters<'a>,
         /// (images, height, width, out_channels).
         out: &'a mut [f32],
     },
@@ -162,18 +158,12 @@ impl Layer<'_> {
         let input = elements(count, self.input())?;
         let output = elements(count, self.output())?;
         match self {
-            Layer::ConvPool { geometry, weight, bias, after, winners, .. } => {
-                let weights = geometry.conv.weight_shape().iter().product();
-                check_length("weight", weight.len(), weights)?;
-                check_length("bias", bias.len(), geometry.conv.out_channels)?;
+            Layer::ConvPool { geometry, parameters, after, winners, .. } => {
+                check_parameters(&geometry.conv, parameters)?;
                 after.check(geometry.conv.out_channels)?;
                 check_room("winners", winners.len(), output)?;
             }
-            Layer::Conv { geometry, weight, bias, .. } => {
-                let weights = geometry.weight_shape().iter().product();
-                check_length("weight", weight.len(), weights)?;
-                check_length("bias", bias.len(), geometry.out_channels)?;
-            }
+            Layer::Conv { geometry, parameters, .. } => check_parameters(geometry, parameters)?,
             Layer::MaxPool { geometry, winners, .. } => {
                 pool::check_window::<u8>(geometry)?;
                 check_room("winners", winners.len(), output)?;
@@ -204,6 +194,11 @@ impl Layer<'_> {
 /// Those of `count` images.
 fn elements(count: usize, image: usize) -> Result<usize> {
     count.checked_mul(image).ok_or(KernelError::TooLarge { argument: "x", got: count })
+}
+
+fn check_parameters(conv: &ConvGeometry, parameters: &conv::Parameters) -> Result<()> {
+    check_length("weight", parameters.weight.len(), conv.weight_shape().iter().product())?;
+    check_length("bias", parameters.bias.len(), conv.out_channels)
 }
 
 fn check_room(argument: &'static str, got: usize, needed: usize) -> Result<()> {

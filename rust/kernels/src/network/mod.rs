@@ -89,14 +89,14 @@ fn run<'a>(layer: &'a mut Layer, count: usize, x: &[f32]) -> Result<&'a [f32]> {
 fn convolve<'a, T: Pixel>(layer: &'a mut Layer, count: usize, x: &[T]) -> &'a [f32] {
     let size = count * layer.output();
     match layer {
-        Layer::ConvPool { geometry, weight, bias, after, out, winners } => {
+        Layer::ConvPool { geometry, parameters, after, out, winners } => {
             let (out, winners) = (&mut out[..size], &mut winners[..size]);
-            conv::conv_pool_forward(geometry, x, weight, bias, *after, out, winners);
+            conv::conv_pool_forward(geometry, x, parameters, *after, out, winners);
             out
         }
-        Layer::Conv { geometry, weight, bias, out } => {
+        Layer::Conv { geometry, parameters, out } => {
             let out = &mut out[..size];
-            conv::conv_forward(geometry, x, weight, bias, out);
+            conv::conv_forward(geometry, x, parameters, out);
             out
         }
         _ => &[],

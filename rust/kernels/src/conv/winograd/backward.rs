@@ -16,7 +16,7 @@ use std::ops::Range;
 
 use super::band::Band;
 use super::filter_gradient::FilterGradient;
-use super::filters::Filters;
+use super::filters::Transform;
 pub(in crate::conv) use super::grads::Grad;
 use super::inputs::{columns_size, padded_size, row_size};
 use super::memory::panel_size;
@@ -133,7 +133,7 @@ fn turn_filters(
         let weight = &*turned;
         for_each(chunks_mut(filters, panel), |panel, filters| {
             let channels = (outputs, inputs);
-            dispatch(Filters { channels, first: panel * PANEL, weight, filters });
+            dispatch(Transform { channels, first: panel * PANEL, weight, filters });
         });
     });
 }

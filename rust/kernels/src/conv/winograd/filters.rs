@@ -1,12 +1,54 @@
 //! The filters in the other basis.
 
+use super::memory::panel_size;
 use super::transforms::transform_filter;
-use super::{GAP, INPUTS, panel_width};
-use crate::simd::{Kernel, Simd, load_up_to};
+use super::{GAP, INPUTS, PANEL, panel_width};
+use crate::geometry::ConvGeometry;
+use crate::scratch::aligned;
+use crate::simd::{Kernel, Simd, dispatch, load_up_to};
+use crate::threads::{chunks_mut, for_each};
+
+/// What forward makes of the weights of a layer. It is kept from call to call for as long as they stay
+/// the same: a single image would wait for it, and other cores for its way from the one that made it.
+#[derive(Default)]
+pub struct Filters {
+    /// Input and output channels, and the weights.
+    of: ((usize, usize), Vec<f32>),
+    /// Panel by panel, as `Transform` makes them.
+    transformed: Vec<f32>,
+}
+
+impl Filters {
+    pub(super) fn transformed(&mut self, conv: &ConvGeometry, weight: &[f32]) -> &[f32] {
+        let channels = (conv.in_channels, conv.out_channels);
+        let panel = panel_size(conv.in_channels);
+        let transformed = aligned(&mut self.transformed, conv.out_channels.div_ceil(PANEL) * panel);
+        let (old_channels, old_weight) = &mut self.of;
+        if *old_channels != channels || !same_bits(old_weight, weight) {
+            for_each(chunks_mut(transformed, panel), |panel, filters| {
+                dispatch(Transform { channels, first: panel * PANEL, weight, filters });
+            });
+            *old_channels = channels;
+            old_weight.clear();
+            old_weight.extend_from_slice(weight);
+        }
+        transformed
+    }
+}
+
+fn same_bits(a: &[f32], b: &[f32]) -> bool {
+    /// Without a branch inside, so that the compiler vectorises it.
+    const BLOCK: usize = 256;
+    let differ = |a: &[f32], b: &[f32]| {
+        a.iter().zip(b).fold(0, |bits, (a, b)| bits | (a.to_bits() ^ b.to_bits())) != 0
+    };
+    let mut blocks = a.chunks(BLOCK).zip(b.chunks(BLOCK));
+    a.len() == b.len() && !blocks.any(|(a, b)| differ(a, b))
+}
 
 /// The transformed filters of one panel: (plane, in_channel, channel of the panel), zeros behind
 /// the last channel.
-pub(super) struct Filters<'a> {
+pub(super) struct Transform<'a> {
     /// Input and output channels.
     pub channels: (usize, usize),
     /// The first channel of the panel.
@@ -16,7 +58,7 @@ pub(super) struct Filters<'a> {
     pub filters: &'a mut [f32],
 }
 
-impl Kernel for Filters<'_> {
+impl Kernel for Transform<'_> {
     type Output = ();
 
     #[inline(always)]

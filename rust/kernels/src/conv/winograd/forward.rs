@@ -1,6 +1,5 @@
 //! Forward, with the pool or without.
 
-use super::filters::Filters;
 use super::inputs::Inputs;
 use super::memory::{Memory, Sizes};
 use super::outputs::{Corner, Output, Pooled, Whole};
@@ -9,6 +8,7 @@ use super::transforms::output_columns;
 use super::{
     GAP, OUTPUTS, PANEL, PLANES, POOLED, TILES, few_channels, has_few_channels, panel_width,
 };
+use crate::conv::Parameters;
 use crate::conv::after::After;
 use crate::conv::bands::{Band, Bands};
 use crate::conv::padded::image_size;
@@ -16,79 +16,65 @@ use crate::geometry::{BlockGeometry, ConvGeometry};
 use crate::pixel::Pixel;
 use crate::scratch;
 use crate::simd::{Kernel, Simd, dispatch};
-use crate::threads::{Parts, chunks_mut, for_each};
+use crate::threads::{Parts, for_each};
 
 /// As [`crate::conv::conv_pool`], for a geometry that [`super::suits`]; the slices have its shapes.
 pub(in crate::conv) fn conv_pool<T: Pixel>(
     geometry: &BlockGeometry,
     x: &[T],
-    weight: &[f32],
-    bias: &[f32],
+    parameters: &mut Parameters,
     after: After,
     out: &mut [f32],
     winners: &mut [u8],
 ) {
+    let Parameters { weight, bias, filters } = parameters;
     let frame = Frame::new(&geometry.conv, geometry.pool.output_shape(), POOLED);
     let bands = frame.bands(x);
     let outputs = (bands.cut(out), bands.cut(winners));
-    run(&frame, &bands, x, weight, outputs, |(out, winners)| Pooled { bias, after, out, winners });
+    let filters = filters.transformed(&geometry.conv, weight);
+    run(&frame, &bands, x, filters, outputs, |(out, winners)| Pooled { bias, after, out, winners });
 }
 
 /// As [`crate::conv::conv2d`], for a geometry that [`super::suits`]; the slices have its shapes.
 pub(in crate::conv) fn conv<T: Pixel>(
     geometry: &ConvGeometry,
     x: &[T],
-    weight: &[f32],
-    bias: &[f32],
+    parameters: &mut Parameters,
     out: &mut [f32],
 ) {
+    let Parameters { weight, bias, filters } = parameters;
     let frame = Frame::new(geometry, geometry.output_shape(), OUTPUTS);
     let bands = frame.bands(x);
-    run(&frame, &bands, x, weight, bands.cut(out), |out| Whole { bias, out });
+    let filters = filters.transformed(geometry, weight);
+    run(&frame, &bands, x, filters, bands.cut(out), |out| Whole { bias, out });
 }
 
 fn run<T: Pixel, P: Parts, O: Output>(
     frame: &Frame,
     bands: &Bands,
     x: &[T],
-    weight: &[f32],
+    filters: &[f32],
     outputs: P,
     output: impl Fn(P::Part) -> O + Sync,
 ) {
     let conv = frame.conv;
     let input = image_size(conv.input_shape());
     let sizes = Sizes::new(frame, bands);
-    scratch::with(conv.out_channels.div_ceil(PANEL) * sizes.panel, |filters| {
-        let channels = (conv.in_channels, conv.out_channels);
-        for_each(chunks_mut(filters, sizes.panel), |panel, filters| {
-            dispatch(Filters { channels, first: panel * PANEL, weight, filters });
-        });
-        let filters = &*filters;
-        for_each(outputs, |index, part| {
-            let band = bands.band(index);
-            let x = &x[band.image * input..][..band.images * input];
-            let output = output(part);
-            if has_few_channels(conv) {
-                let rows = few_channels::memory_size(frame, band.rows);
-                scratch::with(rows, |memory| {
-                    let panel = sizes.panel;
-                    dispatch(few_channels::Tiles {
-                        frame,
-                        band,
-                        x,
-                        filters,
-                        panel,
-                        memory,
-                        output,
-                    });
-                });
-            } else {
-                scratch::with(sizes.memory(), |memory| {
-                    let memory = sizes.split(memory);
-                    dispatch(Tiles { frame, band, x, filters, sizes, memory, output });
-                });
-            }
-        });
+    for_each(outputs, |index, part| {
+        let band = bands.band(index);
+        let x = &x[band.image * input..][..band.images * input];
+        let output = output(part);
+        if has_few_channels(conv) {
+            scratch::with(few_channels::memory_size(frame, band.rows), |memory| {
+                let panel = sizes.panel;
+                dispatch(few_channels::Tiles { frame, band, x, filters, panel, memory, output });
+            });
+        } else {
+            scratch::with(sizes.memory(), |memory| {
+                let memory = sizes.split(memory);
+                dispatch(Tiles { frame, band, x, filters, sizes, memory, output });
+            });
+        }
     });
 }
 

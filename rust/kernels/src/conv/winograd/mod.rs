@@ -30,6 +30,7 @@ mod scatter;
 mod transforms;
 
 pub(super) use backward::{Grad, Layer, backward, serves};
+pub use filters::Filters;
 pub(super) use forward::{conv, conv_pool};
 
 use crate::geometry::ConvGeometry;
