@@ -17,6 +17,9 @@ use crate::optimizer::Rate;
 use crate::simd::{Kernel, Simd, dispatch, load, store};
 use crate::threads::TileMut;
 
+/// Floats of a cache line.
+const LINE: usize = 16;
+
 /// The left operand: element (m, r, k) is `data[m * row + r * run + k * step]`.
 pub(crate) struct Left<'a> {
     pub data: &'a [f32],
@@ -188,6 +191,14 @@ impl Product<'_> {
         // slice; rows below `rows` and columns below `columns` are all that is addressed.
         unsafe {
             let out = self.out.as_mut_ptr().add(row * out_row + column);
+            if !matches!(self.finish, Finish::Store) {
+                // It is read and written at the end: asked for now, it comes while the sums are made.
+                for m in 0..MR {
+                    for v in (0..NV * S::LANES).step_by(LINE) {
+                        simd.prefetch(out.wrapping_add(m * out_row + v));
+                    }
+                }
+            }
             let mut sums = [[simd.splat(0.0); NV]; MR];
             match self.start {
                 Start::Zero => {}

@@ -2,7 +2,7 @@
 //! they are multiplied. The terms of a sum keep their order, and a product of zero changes no sum,
 //! so of a finite right matrix all bits are those of the dense product, but for the sign of zero.
 
-use super::{Product, Start};
+use super::{LINE, Product, Start};
 use crate::scratch;
 use crate::simd::{Kernel, Simd, dispatch, load, store};
 
@@ -32,8 +32,6 @@ const SAMPLE: usize = 8;
 const AHEAD: usize = 32;
 /// How many rows ahead those of `out` are asked for.
 const OUT_AHEAD: usize = 2;
-/// Floats of a cache line.
-const LINE: usize = 16;
 
 impl Product<'_> {
     /// Of one run with contiguous rows on the left: by lists where they pay, and where the right
