@@ -23,6 +23,7 @@ use super::memory::panel_size;
 use super::{GAP, INPUTS, OUTPUTS, PANEL, PLANES, is_3x3};
 use crate::conv::padded::image_size;
 use crate::geometry::ConvGeometry;
+use crate::matmul::Finish;
 use crate::pixel::Pixel;
 use crate::scratch;
 use crate::simd::dispatch;
@@ -161,8 +162,8 @@ impl Cut {
 }
 
 impl<T: Pixel> Layer<'_, T> {
-    /// Adds what the images give to zeroed `sums`, (plane, in_channel, out_channel) and the
-    /// biases; overwrites their `dx`.
+    /// Overwrites `sums` with what the images give, (plane, in_channel, out_channel) and the biases,
+    /// and their `dx`.
     fn add_images(
         &self,
         images: Range<usize>,
@@ -170,7 +171,6 @@ impl<T: Pixel> Layer<'_, T> {
         mut dx: Option<&mut [f32]>,
         sums: &mut [f32],
     ) {
-        sums.fill(0.0);
         let conv = self.conv;
         let cut = Cut::new(self.shape, self.grad.side());
         let (inputs, outputs, tiles) = (conv.in_channels, conv.out_channels, cut.tiles());
@@ -189,6 +189,7 @@ impl<T: Pixel> Layer<'_, T> {
             let (u, memory) = memory.split_at_mut(sizes[1]);
             let (work, padded) = memory.split_at_mut(sizes[2]);
             let first = images.start;
+            let mut finish = Finish::Store;
             for start in images.clone().step_by(cut.images) {
                 let part = start..images.end.min(start + cut.images);
                 let padded = &mut padded[..if dx.is_some() { part.len() * image } else { 0 }];
@@ -196,7 +197,8 @@ impl<T: Pixel> Layer<'_, T> {
                 for top in (0..cut.grid.0).step_by(cut.rows) {
                     let grid = (cut.rows.min(cut.grid.0 - top), cut.grid.1);
                     let band = Band { layer: self, images: part.clone(), top, grid };
-                    band.add(filters, (&mut *v, &mut *u, &mut *work), padded, sums);
+                    band.add(filters, (&mut *v, &mut *u, &mut *work), padded, finish, sums);
+                    finish = Finish::Add;
                 }
                 if let Some(dx) = &mut dx {
                     let size = image_size(conv.input_shape());

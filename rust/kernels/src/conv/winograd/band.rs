@@ -26,18 +26,23 @@ pub(super) struct Band<'a, T> {
 }
 
 impl<T: Pixel> Band<'_, T> {
-    /// Adds what the band gives to the `padded` input gradients, if there are any, and to `sums`.
+    /// Adds what the band gives to the `padded` input gradients, if there are any, and stores it in
+    /// `sums` or adds it.
     pub fn add(
         &self,
         filters: &[f32],
         (v, u, work): (&mut [f32], &mut [f32], &mut [f32]),
         padded: &mut [f32],
+        finish: Finish,
         sums: &mut [f32],
     ) {
         let conv = self.layer.conv;
         let (inputs, outputs) = (conv.in_channels, conv.out_channels);
         let tiles = self.images.len() * self.grid.0 * self.grid.1;
         let (dweight, dbias) = sums.split_at_mut(PLANES * inputs * outputs);
+        if matches!(finish, Finish::Store) {
+            dbias.fill(0.0);
+        }
         dispatch(Transforms { band: self, v, u, work, dbias });
         for (plane, sums) in dweight.chunks_exact_mut(inputs * outputs).enumerate() {
             Product {
@@ -51,8 +56,8 @@ impl<T: Pixel> Band<'_, T> {
                 },
                 right: &u[plane * (tiles * outputs + GAP)..][..tiles * outputs],
                 right_row: outputs,
-                start: Start::Out,
-                finish: Finish::Store,
+                start: Start::Zero,
+                finish,
                 out: TileMut::new(sums, outputs),
             }
             .compute();
