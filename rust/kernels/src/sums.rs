@@ -8,6 +8,8 @@ use crate::threads::{chunks_mut, for_each};
 /// Into how many groups, at most, a sum is cut, and how many floats their sums may take together.
 pub(crate) const GROUPS: usize = 8;
 const FLOATS: usize = 1 << 23;
+/// Sums that are worth a task of their own.
+const BLOCK: usize = 1 << 13;
 
 /// Adds element by element.
 #[inline(always)]
@@ -42,17 +44,15 @@ pub(crate) fn in_groups(
 
 /// The sums of `partials`, each as long as `first` and `second` together, which are overwritten.
 pub(crate) fn totals(partials: &[f32], first: &mut [f32], second: &mut [f32]) {
-    let size = first.len() + second.len();
-    for (index, partial) in partials.chunks_exact(size).enumerate() {
-        let (of_first, of_second) = partial.split_at(first.len());
-        if index == 0 {
-            first.copy_from_slice(of_first);
-            second.copy_from_slice(of_second);
-        } else {
-            add(first, of_first);
-            add(second, of_second);
+    let (size, behind) = (first.len() + second.len(), first.len());
+    let total = |start: usize, sums: &mut [f32]| {
+        for (index, partial) in partials.chunks_exact(size).enumerate() {
+            let values = &partial[start..][..sums.len()];
+            if index == 0 { sums.copy_from_slice(values) } else { add(sums, values) }
         }
-    }
+    };
+    for_each(chunks_mut(first, BLOCK), |index, sums| total(index * BLOCK, sums));
+    total(behind, second);
 }
 
 /// The sum of `partials`, each as long as `sums`, which is overwritten.

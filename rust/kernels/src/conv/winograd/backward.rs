@@ -27,8 +27,8 @@ use crate::matmul::Finish;
 use crate::pixel::Pixel;
 use crate::scratch;
 use crate::simd::dispatch;
-use crate::sums::{GROUPS, add};
-use crate::threads::{TileMut, chunks_mut, for_each, tiles_mut};
+use crate::sums::{GROUPS, totals};
+use crate::threads::{TileMut, chunks_mut, for_each};
 use crate::transpose::transpose;
 
 /// Tiles of a band, about: the more, the less often the sums of the filter gradient are read and
@@ -76,41 +76,26 @@ pub(in crate::conv) fn backward<T: Pixel>(
     let groups = batch.div_ceil(group).max(1);
     let panels = if dx.is_some() { inputs.div_ceil(PANEL) } else { 0 };
     let panel = panel_size(outputs);
-    scratch::with(groups * (sums + outputs), |partials| {
+    // Of each group the filter gradients, which are a quarter of the sums, and then the biases'.
+    let size = weight.len() + outputs;
+    scratch::with(groups * size, |partials| {
         scratch::with(panels * panel, |filters| {
             turn_filters(weight, (inputs, outputs), panel, filters);
             let filters = &*filters;
-            let partials = chunks_mut(partials, sums + outputs);
+            let groups = chunks_mut(partials, size);
+            let images = |index| index * group..batch.min((index + 1) * group);
             match dx {
-                None => for_each(partials, |index, sums| {
-                    layer.add_images(
-                        index * group..batch.min((index + 1) * group),
-                        filters,
-                        None,
-                        sums,
-                    );
+                None => for_each(groups, |index, sums| {
+                    layer.add_images(images(index), filters, None, sums);
                 }),
                 Some(dx) => {
-                    for_each((partials, chunks_mut(dx, group * image)), |index, (sums, dx)| {
-                        let images = index * group..batch.min((index + 1) * group);
-                        layer.add_images(images, filters, Some(dx), sums);
+                    for_each((groups, chunks_mut(dx, group * image)), |index, (sums, dx)| {
+                        layer.add_images(images(index), filters, Some(dx), sums);
                     })
                 }
             }
         });
-        let partials = &*partials;
-        let places = tiles_mut(dweight, inputs * outputs, 9, outputs);
-        for_each(places, |in_channel, dweight| {
-            scratch::with(PLANES * outputs, |total| {
-                let channels = (inputs, outputs);
-                let behind = outputs;
-                dispatch(FilterGradient { partials, behind, in_channel, channels, total, dweight });
-            });
-        });
-        dbias.fill(0.0);
-        for partial in partials.chunks_exact(sums + outputs) {
-            add(dbias, &partial[sums..]);
-        }
+        totals(partials, dweight, dbias);
     });
 }
 
@@ -162,14 +147,13 @@ impl Cut {
 }
 
 impl<T: Pixel> Layer<'_, T> {
-    /// Overwrites `sums` with what the images give, (plane, in_channel, out_channel) and the biases,
-    /// and their `dx`.
+    /// Overwrites `gradients`, those of filters and biases, with what the images give, and their `dx`.
     fn add_images(
         &self,
         images: Range<usize>,
         filters: &[f32],
         mut dx: Option<&mut [f32]>,
-        sums: &mut [f32],
+        gradients: &mut [f32],
     ) {
         let conv = self.conv;
         let cut = Cut::new(self.shape, self.grad.side());
@@ -182,12 +166,16 @@ impl<T: Pixel> Layer<'_, T> {
             PLANES * (tiles * outputs + GAP),
             (padded_size(conv, (cut.rows, cut.grid.1)) + columns_size(conv, cut.grid.1))
                 .max(PLANES * (tiles * PANEL + GAP)),
+            PLANES * inputs * outputs,
             if dx.is_some() { cut.images * image } else { 0 },
         ];
+        let (dweight, dbias) = gradients.split_at_mut(self.weight.len());
+        dbias.fill(0.0);
         scratch::with(sizes.iter().sum(), |memory| {
             let (v, memory) = memory.split_at_mut(sizes[0]);
             let (u, memory) = memory.split_at_mut(sizes[1]);
-            let (work, padded) = memory.split_at_mut(sizes[2]);
+            let (work, memory) = memory.split_at_mut(sizes[2]);
+            let (sums, padded) = memory.split_at_mut(sizes[3]);
             let first = images.start;
             let mut finish = Finish::Store;
             for start in images.clone().step_by(cut.images) {
@@ -197,7 +185,8 @@ impl<T: Pixel> Layer<'_, T> {
                 for top in (0..cut.grid.0).step_by(cut.rows) {
                     let grid = (cut.rows.min(cut.grid.0 - top), cut.grid.1);
                     let band = Band { layer: self, images: part.clone(), top, grid };
-                    band.add(filters, (&mut *v, &mut *u, &mut *work), padded, finish, sums);
+                    let work = (&mut *v, &mut *u, &mut *work);
+                    band.add(filters, work, padded, finish, (&mut *sums, &mut *dbias));
                     finish = Finish::Add;
                 }
                 if let Some(dx) = &mut dx {
@@ -206,6 +195,7 @@ impl<T: Pixel> Layer<'_, T> {
                     self.crop(padded, (image, row), dx);
                 }
             }
+            dispatch(FilterGradient { sums, filters: inputs * outputs, dweight });
         });
     }
 

@@ -8,7 +8,7 @@ use super::inputs::{Inputs, columns_size, padded_size, row_size};
 use super::memory::panel_size;
 use super::product::multiply;
 use super::scatter::Scatter;
-use super::{GAP, OUTPUTS, PANEL, PLANES, panel_width};
+use super::{GAP, OUTPUTS, PANEL, panel_width};
 use crate::conv::padded::image_size;
 use crate::matmul::{Finish, Left, Product, Start};
 use crate::pixel::Pixel;
@@ -27,24 +27,20 @@ pub(super) struct Band<'a, T> {
 
 impl<T: Pixel> Band<'_, T> {
     /// Adds what the band gives to the `padded` input gradients, if there are any, and stores it in
-    /// `sums` or adds it.
+    /// the sums or adds it; those of the biases it adds.
     pub fn add(
         &self,
         filters: &[f32],
         (v, u, work): (&mut [f32], &mut [f32], &mut [f32]),
         padded: &mut [f32],
         finish: Finish,
-        sums: &mut [f32],
+        (sums, dbias): (&mut [f32], &mut [f32]),
     ) {
         let conv = self.layer.conv;
         let (inputs, outputs) = (conv.in_channels, conv.out_channels);
         let tiles = self.images.len() * self.grid.0 * self.grid.1;
-        let (dweight, dbias) = sums.split_at_mut(PLANES * inputs * outputs);
-        if matches!(finish, Finish::Store) {
-            dbias.fill(0.0);
-        }
         dispatch(Transforms { band: self, v, u, work, dbias });
-        for (plane, sums) in dweight.chunks_exact_mut(inputs * outputs).enumerate() {
+        for (plane, sums) in sums.chunks_exact_mut(inputs * outputs).enumerate() {
             Product {
                 runs: 1,
                 run_length: tiles,
