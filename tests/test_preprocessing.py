@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from ferrocnn.preprocessing import Preprocessing
+from ferrocnn.preprocessing import Preprocessing, resize
 
 Pixels = NDArray[np.uint8]
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -54,7 +54,25 @@ class TestPixels:
             "yi,xj,ijc->yxc", triangle_weights(40, size[0]), triangle_weights(30, size[1]), pixels
         )
         assert result.shape == (*size, 3)
-        assert np.abs(result - expected).max() <= 1.5  # it rounds after each axis
+        assert np.abs(result - expected).max() <= 0.5001  # the nearest byte, of float32 sums
+
+    @pytest.mark.parametrize("box", [(0, 0, 29.4, 39.7), (3.2, 0.5, 17.0, 33.3), (4, 5, 5, 6)])
+    @pytest.mark.parametrize("size", [(8, 8), (40, 30), (60, 41)])
+    def test_part_is_resized_as_pillow_does(
+        self, size: tuple[int, int], box: tuple[float, float, float, float]
+    ) -> None:
+        pixels = random_pixels(40, 30)
+        image = Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR, box)
+        difference = np.asarray(image).astype(int) - resize(pixels, size, box)
+        assert np.abs(difference).max() <= 1  # Pillow rounds after each axis
+
+    @pytest.mark.parametrize(
+        "box",
+        [(0, 0, 30.1, 40), (-0.1, 0, 30, 40), (0, 7, 30, 7), (0, 9, 30, 8), (0, 0, 30, np.nan)],
+    )
+    def test_part_that_is_none_is_refused(self, box: tuple[float, float, float, float]) -> None:
+        with pytest.raises(ValueError, match="region: expected a part of the image, not empty"):
+            resize(random_pixels(40, 30), (8, 8), box)
 
     def test_stored_size_comes_first(self) -> None:
         pixels = random_pixels(40, 30)

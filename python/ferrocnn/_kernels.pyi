@@ -48,6 +48,7 @@ __all__ = [
     "momentum_update",
     "relu",
     "relu_backward",
+    "resize",
     "set_num_threads",
     "sgd_update",
     "sigmoid",
@@ -274,6 +275,7 @@ def augment(
     cutout: int,
     out: _Bytes,
 ) -> None: ...
+def resize(image: _Bytes, region: tuple[float, float, float, float], out: _Bytes) -> None: ...
 def mix(images: _Bytes, partners: NDArray[np.int64], lambdas: _Floats) -> None: ...
 def lion_update(
     parameter: _Floats,

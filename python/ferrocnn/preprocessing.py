@@ -11,13 +11,14 @@ import os
 import stat
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ferrocnn import _kernels
 from ferrocnn.checks import check_positive_int
 
 if TYPE_CHECKING:  # Pillow is imported where a picture is read: it takes longer than all the rest
@@ -25,7 +26,7 @@ if TYPE_CHECKING:  # Pillow is imported where a picture is read: it takes longer
 
 # Counts the changes to this module that change the pixels of any picture, or what is refused:
 # the cache on disk gives nothing back that an older count made.
-DECODE_VERSION = 1
+DECODE_VERSION = 2
 
 _ORIENTATION_TAG = 0x0112
 # A JPEG is decoded at no less than this many times the model's size. At 1 the pixels differ from
@@ -179,29 +180,36 @@ class Preprocessing:
         self, image: Image.Image, box: tuple[float, float, float, float] | None
     ) -> NDArray[np.uint8]:
         """Load, convert, resize and turn an opened image; ``box`` is what `draft` returned."""
-        from PIL import Image
-
         _check_pixel_count(image)
         image.load()
         orientation = _orientation(image) if self.exif_orientation else 1
         height, width = self.first_size
-        size = (height, width) if orientation >= 5 else (width, height)
+        size = (width, height) if orientation >= 5 else (height, width)
         # A drafted image is rounded up to whole pixels; `box` is the exact extent within it.
-        small = _to_rgb(image).resize(size, Image.Resampling.BILINEAR, box=box)
+        small = resize(np.array(_to_rgb(image)), size, box)
         if orientation in _UPRIGHT:
-            small = small.transpose(Image.Transpose[_UPRIGHT[orientation]])
-        return resize(np.array(small, dtype=np.uint8), self.image_size)
+            small = np.ascontiguousarray(_UPRIGHT[orientation](small))
+        return resize(small, self.image_size)
 
 
-def resize(pixels: NDArray[np.uint8], image_size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return ``(height, width, 3)`` pixels in another size, or themselves if it is their own."""
-    from PIL import Image
+def resize(
+    pixels: NDArray[np.uint8],
+    image_size: tuple[int, int],
+    box: tuple[float, float, float, float] | None = None,
+) -> NDArray[np.uint8]:
+    """Return ``(height, width, 3)`` pixels in another size, or themselves if it is their own.
 
-    height, width = image_size
-    if pixels.shape[:2] == image_size:
+    The filter is Pillow's ``BILINEAR``, and several times faster. ``box`` is the part that is
+    taken, (left, upper, right, lower); None: all.
+    """
+    height, width, channels = pixels.shape
+    whole = (0.0, 0.0, float(width), float(height))
+    left, upper, right, lower = box or whole
+    if image_size == (height, width) and (left, upper, right, lower) == whole:
         return pixels
-    image = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
-    return np.array(image, dtype=np.uint8)
+    out = np.empty((*image_size, channels), np.uint8)
+    _kernels.resize(pixels, (upper, left, lower - upper, right - left), out)
+    return out
 
 
 class _QuietPillow:
@@ -234,15 +242,15 @@ class _QuietPillow:
 quiet_pillow = _QuietPillow()
 
 
-# Transposition that turns a picture upright, by EXIF orientation; 1 is upright already.
-_UPRIGHT = {
-    2: "FLIP_LEFT_RIGHT",
-    3: "ROTATE_180",
-    4: "FLIP_TOP_BOTTOM",
-    5: "TRANSPOSE",
-    6: "ROTATE_270",
-    7: "TRANSVERSE",
-    8: "ROTATE_90",
+# What turns pixels upright, by EXIF orientation; 1 is upright already.
+_UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
+    2: np.fliplr,
+    3: lambda pixels: np.rot90(pixels, 2),
+    4: np.flipud,
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: np.rot90(pixels, 3),
+    7: lambda pixels: np.rot90(pixels, 2).swapaxes(0, 1),
+    8: np.rot90,
 }
 
 

@@ -21,7 +21,7 @@ mod _kernels {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use super::augment::{augment, mix};
+    use super::augment::{augment, mix, resize};
     #[pymodule_export]
     use super::block::conv_pool_backward;
     #[pymodule_export]

@@ -33,6 +33,9 @@ pub enum KernelError {
         /// The name of the size.
         argument: &'static str,
     },
+    /// A part of an image that is not one.
+    #[error("region: expected a part of the image, not empty and inside it")]
+    Region,
     /// The window does not fit into the padded input even once.
     #[error(
         "{axis}: expected at least {window} (the window), got {size} with {padding} of padding; \

@@ -28,6 +28,7 @@ mod pixel;
 pub mod pool;
 mod random;
 pub mod range;
+pub mod resize;
 mod scratch;
 pub mod simd;
 pub mod squared_norm;

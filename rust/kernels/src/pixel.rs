@@ -24,3 +24,18 @@ impl Pixel for u8 {
         value * (257.0 * STEP) + value * (257.0 * STEP * STEP * (1.0 + STEP))
     }
 }
+
+/// The nearest byte; halves go to the even one.
+#[inline(always)]
+pub(crate) fn byte(value: f32) -> u8 {
+    // At 2^23 a float counts in ones, so that the sum rounds and its last bits are the integer:
+    // unlike a conversion that minds what is out of range, two instructions for all lanes.
+    (clamp(value) + 8_388_608.0).to_bits() as u8
+}
+
+/// `value` within 0..=255; NaN becomes 0.
+#[inline(always)]
+pub(crate) fn clamp(value: f32) -> f32 {
+    let positive = if value > 0.0 { value } else { 0.0 };
+    if positive < 255.0 { positive } else { 255.0 }
+}

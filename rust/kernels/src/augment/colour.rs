@@ -1,6 +1,6 @@
 //! Brightness, contrast and saturation.
 
-use super::{byte, clamp};
+use crate::pixel::{byte, clamp};
 use crate::simd::elementwise;
 
 /// Shares of red, green and blue in a grey (ITU-R BT.601).

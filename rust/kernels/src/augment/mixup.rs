@@ -2,8 +2,9 @@
 
 use ndarray::ArrayViewMut4;
 
-use super::{BYTES, byte};
+use super::BYTES;
 use crate::error::{KernelError, Result};
+use crate::pixel::byte;
 use crate::scratch::lend;
 use crate::threads::{for_each, tiles_mut};
 use crate::view::{batch_of, check_length, slice_mut};

@@ -9,7 +9,6 @@ mod cutout;
 mod draws;
 mod mixup;
 mod positions;
-mod resize;
 mod rotate;
 
 use std::cell::RefCell;
@@ -17,6 +16,7 @@ use std::cell::RefCell;
 use ndarray::{ArrayView4, ArrayViewMut4};
 
 use crate::error::{KernelError, Result};
+use crate::resize::{Region, pick};
 use crate::scratch::{Free, lend};
 use crate::threads::{chunks, chunks_mut, for_each};
 use crate::view::{batch_of, slice, slice_mut};
@@ -24,7 +24,6 @@ use crate::view::{batch_of, slice, slice_mut};
 use draws::Draws;
 pub use mixup::mix;
 use positions::Move;
-use resize::Region;
 
 thread_local! {
     static BYTES: Free<u8> = const { RefCell::new(Vec::new()) };
@@ -123,13 +122,14 @@ fn change(
             positions::copy(image, output, positions, out);
         }),
         (true, false) => positions::with(draws.moves, output, |positions| {
-            resize::resize((image, input), draws.region, positions, out);
+            pick((image, input), draws.region, (positions.rows, positions.columns), out);
         }),
         (false, true) => rotate::rotate(image, output, draws.angle, draws.moves, out),
         // Not in one pass: that would take single pixels of an image that shrinks.
         (true, true) => lend(&BYTES, out.len(), |resized| {
             positions::with(Move::default(), output, |positions| {
-                resize::resize((image, input), draws.region, positions, resized);
+                let positions = (positions.rows, positions.columns);
+                pick((image, input), draws.region, positions, resized);
             });
             rotate::rotate(resized, output, draws.angle, draws.moves, out);
         }),
@@ -143,19 +143,4 @@ fn change(
     if plan.cutout > 0 {
         cutout::cut(out, output, draws.centre, plan.cutout as usize);
     }
-}
-
-/// The nearest byte; halves go to the even one.
-#[inline(always)]
-fn byte(value: f32) -> u8 {
-    // At 2^23 a float counts in ones, so that the sum rounds and its last bits are the integer:
-    // unlike a conversion that minds what is out of range, two instructions for all lanes.
-    (clamp(value) + 8_388_608.0).to_bits() as u8
-}
-
-/// `value` within 0..=255; NaN becomes 0.
-#[inline(always)]
-fn clamp(value: f32) -> f32 {
-    let positive = if value > 0.0 { value } else { 0.0 };
-    if positive < 255.0 { positive } else { 255.0 }
 }

@@ -2,8 +2,9 @@
 
 use wide::f32x4;
 
+use super::Shape;
 use super::positions::{Move, period};
-use super::{Shape, byte};
+use crate::pixel::byte;
 use crate::scratch;
 
 /// Floats of a pixel that are worked on together; the last pixel has as many behind it.

@@ -1,25 +1,60 @@
 //! A part of an image resized to the output: bilinear where it grows; where it shrinks the
-//! triangle is widened, so that every pixel has its share.
+//! triangle is widened, so that every pixel has its share. It is Pillow's `BILINEAR`, rounded once.
 
 use std::cell::RefCell;
 
-use super::positions::Positions;
-use super::{Shape, byte};
+use ndarray::{ArrayView3, ArrayViewMut3};
+
+use crate::error::{KernelError, Result};
+use crate::pixel::byte;
 use crate::scratch::{self, Free, lend};
 use crate::simd::elementwise;
+use crate::view::{slice, slice_mut};
 
 /// Floats of a pixel that are worked on together; the last pixel of a row has as many behind it.
 const LANES: usize = 4;
 
 thread_local! {
     static SPANS: Free<Span> = const { RefCell::new(Vec::new()) };
+    static POSITIONS: Free<usize> = const { RefCell::new(Vec::new()) };
 }
 
 /// A part of an image, rows before columns, in pixels; it may begin and end within one.
 #[derive(Clone, Copy)]
-pub(super) struct Region {
+pub struct Region {
+    /// Of its first pixel.
     pub start: [f64; 2],
+    /// Height and width, above 0.
     pub size: [f64; 2],
+}
+
+/// Resizes `region` of `image`, (height, width, channels), to the height and width of `out`.
+///
+/// # Errors
+/// Arrays without pixels, of different channels or with gaps; a region that is not inside the image.
+pub fn resize(image: ArrayView3<u8>, region: Region, mut out: ArrayViewMut3<u8>) -> Result<()> {
+    let (shape, (rows, columns, _)) = (image.dim(), out.dim());
+    let shape = [shape.0, shape.1, shape.2];
+    let output = [rows, columns, shape[2]];
+    let image = slice("image", &image, &shape)?;
+    let out = slice_mut("out", &mut out, &output)?;
+    for (argument, shape) in [("image", shape), ("out", output)] {
+        if shape.contains(&0) {
+            return Err(KernelError::Zero { argument });
+        }
+    }
+    for ((start, size), all) in region.start.into_iter().zip(region.size).zip(shape) {
+        if !(start >= 0.0 && size > 0.0 && start + size <= all as f64) {
+            return Err(KernelError::Region);
+        }
+    }
+    lend(&POSITIONS, rows.max(columns), |positions| {
+        for (index, position) in positions.iter_mut().enumerate() {
+            *position = index;
+        }
+        pick((image, shape), region, (&positions[..rows], &positions[..columns]), out);
+    });
+    Ok(())
 }
 
 /// The pixels along one axis that an output pixel is a weighted mean of.
@@ -45,21 +80,22 @@ impl Taps<'_> {
     }
 }
 
-/// Resizes `region` to the size of the positions, of which row and column `i` show that of
-/// `rows[i]` and `columns[i]`. Pixels just outside the region count as far as the triangle reaches.
-pub(super) fn resize(
-    (image, [height, width, channels]): (&[u8], Shape),
+/// Resizes `region` to as many rows and columns as there are positions, of which row and column `i`
+/// show that of `rows[i]` and `columns[i]`. Pixels just outside the region count as far as the
+/// triangle reaches.
+pub(crate) fn pick(
+    (image, [height, width, channels]): (&[u8], [usize; 3]),
     region: Region,
-    positions: &Positions<'_>,
+    (rows, columns): (&[usize], &[usize]),
     out: &mut [u8],
 ) {
-    with_taps(height, region.start[0], region.size[0], positions.rows, |rows| {
-        with_taps(width, region.start[1], region.size[1], positions.columns, |columns| {
+    with_taps(height, region.start[0], region.size[0], rows, |rows| {
+        with_taps(width, region.start[1], region.size[1], columns, |columns| {
             let first = columns.spans.iter().map(|span| span.first).min().unwrap_or(0);
             let end = columns.spans.iter().map(|span| span.first + span.count).max().unwrap_or(0);
             let used = first * channels..end * channels;
             let row = width * channels;
-            let out_row = positions.columns.len() * channels;
+            let out_row = columns.spans.len() * channels;
             scratch::with(row + out_row + 2 * LANES, |means| {
                 let (mean, result) = means.split_at_mut(row + LANES);
                 mean[row..].fill(0.0);
