@@ -184,6 +184,15 @@ def test_forward_writes_nothing_where_a_later_layer_does_not_fit() -> None:
     assert not out.any()
 
 
+def test_a_step_runs_once_at_a_time() -> None:
+    geometry = _kernels.ConvGeometry((4, 4, 2), (3, 3), 2, (1, 1), "same")
+    out = np.zeros((1, 4, 4, 2), np.float32)
+    step = Step.conv(geometry, np.ones((3, 3, 2, 2), np.float32), np.zeros(2, np.float32), out)
+    with pytest.raises(ValueError, match="step: expected one run at a time"):
+        _kernels.Forward([step, step]).run(np.ones_like(out))
+    assert not out.any()
+
+
 def test_forward_of_no_layers_or_no_images_does_nothing() -> None:
     _kernels.Forward([]).run(X)
     step, out = dense()

@@ -208,6 +208,7 @@ def resize(
     if image_size == (height, width) and (left, upper, right, lower) == whole:
         return pixels
     out = np.empty((*image_size, channels), np.uint8)
+    pixels = np.ascontiguousarray(pixels)
     _kernels.resize(pixels, (upper, left, lower - upper, right - left), out)
     return out
 

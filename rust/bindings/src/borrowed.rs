@@ -11,7 +11,7 @@ use numpy::{
     PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray4, PyReadwriteArray1, PyReadwriteArrayDyn,
     PyUntypedArrayMethods,
 };
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::arrays::{elements, elements_mut, read, write};
@@ -88,7 +88,7 @@ impl<'py> BorrowedParameters<'py> {
             Err(TryLockError::Poisoned(error)) => error.into_inner(),
             // Its holder waits for the interpreter: this thread must not wait for it.
             Err(TryLockError::WouldBlock) => {
-                return Err(PyRuntimeError::new_err("step: expected one run at a time"));
+                return Err(PyValueError::new_err("step: expected one run at a time"));
             }
         };
         let weight = read("weight", parameters.weight.bind(py))?;

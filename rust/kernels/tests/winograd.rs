@@ -127,36 +127,50 @@ proptest! {
     fn without_a_pool(
         g in geometries(prop_oneof![many_channels(), 2..5usize]), batch in 1..3usize, seed: u64,
     ) {
-        let conv = &g.conv;
-        let x = values(shape(batch, conv.input_shape()), seed);
-        let weight = values(conv.weight_shape(), seed ^ 1);
-        let bias = values(conv.out_channels, seed ^ 2);
-        let mut out = Array4::from_elem(shape(batch, conv.output_shape()), f32::NAN);
-        let mut filters = Filters::default();
-        let layer = Layer::Conv {
-            geometry: conv,
-            parameters: Parameters {
-                weight: weight.as_slice().unwrap(),
-                bias: bias.as_slice().unwrap(),
-                filters: &mut filters,
-            },
-            out: out.as_slice_mut().unwrap(),
-        };
-        forward(batch, Images::Floats(x.as_slice().unwrap()), &mut [layer]).unwrap();
-        let mut expected = zeros(batch, conv.output_shape());
-        for mut pixel in expected.rows_mut() {
-            pixel.assign(&bias.mapv(f64::from));
-        }
-        for_each_product(conv, batch, |out, from, tap| {
-            expected[out] += f64::from(x[from]) * f64::from(weight[tap]);
-        });
-        assert_close(&out, &expected, winograd_rounding(conv.in_channels));
+        without_pool(&g.conv, batch, seed);
+    }
+}
 
-        let grad = values(out.dim(), seed ^ 3);
-        let mut got = rubbish(conv, batch);
-        let (dx, dweight, dbias) = (got.0.view_mut(), got.1.view_mut(), got.2.view_mut());
-        conv_backward(conv, grad.view(), x.view(), weight.view(), Some(dx), dweight, dbias).unwrap();
-        check(conv, batch, &got, &truth(conv, &grad, &x, &weight));
+/// Forward and backward of a layer's convolution.
+fn without_pool(conv: &ConvGeometry, batch: usize, seed: u64) {
+    let x = values(shape(batch, conv.input_shape()), seed);
+    let weight = values(conv.weight_shape(), seed ^ 1);
+    let bias = values(conv.out_channels, seed ^ 2);
+    let mut out = Array4::from_elem(shape(batch, conv.output_shape()), f32::NAN);
+    let mut filters = Filters::default();
+    let layer = Layer::Conv {
+        geometry: conv,
+        parameters: Parameters {
+            weight: weight.as_slice().unwrap(),
+            bias: bias.as_slice().unwrap(),
+            filters: &mut filters,
+        },
+        out: out.as_slice_mut().unwrap(),
+    };
+    forward(batch, Images::Floats(x.as_slice().unwrap()), &mut [layer]).unwrap();
+    let mut expected = zeros(batch, conv.output_shape());
+    for mut pixel in expected.rows_mut() {
+        pixel.assign(&bias.mapv(f64::from));
+    }
+    for_each_product(conv, batch, |out, from, tap| {
+        expected[out] += f64::from(x[from]) * f64::from(weight[tap]);
+    });
+    assert_close(&out, &expected, winograd_rounding(conv.in_channels));
+
+    let grad = values(out.dim(), seed ^ 3);
+    let mut got = rubbish(conv, batch);
+    let (dx, dweight, dbias) = (got.0.view_mut(), got.1.view_mut(), got.2.view_mut());
+    conv_backward(conv, grad.view(), x.view(), weight.view(), Some(dx), dweight, dbias).unwrap();
+    check(conv, batch, &got, &truth(conv, &grad, &x, &weight));
+}
+
+/// Bands of 32 tiles: several of one image, and of the images of a group, of which the last has fewer.
+#[test]
+fn sums_go_on_from_band_to_band() {
+    for (batch, size) in [(1, 40), (67, 8)] {
+        let (pair, same) = ((1, 1), Padding::Same);
+        let conv = ConvGeometry::new((size, size, 8), (3, 3), 8, pair, same).unwrap();
+        without_pool(&conv, batch, 5);
     }
 }
 

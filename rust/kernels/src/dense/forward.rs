@@ -14,10 +14,8 @@ use crate::threads::{self, TileMut, chunks, chunks_mut, for_each, tiles_mut};
 /// as many as leave work for all threads.
 const IMAGES: usize = 16;
 const MOST_IMAGES: usize = 64;
-/// Output features of a tile where threads share the work, so that no two read the same weights. Where
-/// products of zeros are left out, they share images as long as those last: all features of a tile
-/// have one list.
-const FEATURES: usize = 64;
+/// Output features of a tile at least, a whole number of vectors.
+const FEATURES: usize = 32;
 /// Outputs that one task takes through the activation.
 const VALUES: usize = 1 << 13;
 /// Inputs of a block. The sum over a block starts at 0, that over the first at the bias, and blocks
@@ -49,8 +47,7 @@ pub(crate) fn overwrite(
     } else {
         let threads = threads::threads().unwrap_or(1);
         let sparse = kind.finite && lists_pay(x, inputs, (batch.min(1), inputs), outputs);
-        let whole = threads == 1 || sparse && batch.div_ceil(IMAGES) >= threads;
-        let columns = if whole { outputs } else { FEATURES.min(outputs) };
+        let columns = columns(batch, outputs, threads, sparse);
         let per_image = outputs.div_ceil(columns);
         let images = batch.div_ceil(threads.div_ceil(per_image));
         let images = images.next_multiple_of(IMAGES).clamp(IMAGES, MOST_IMAGES);
@@ -68,6 +65,20 @@ pub(crate) fn overwrite(
             values.iter_mut().for_each(|value| *value += 0.0);
         }
     });
+}
+
+/// Output features of a tile. Threads share them where they come out even, so that no two read the same
+/// weights; but where zeros are left out, all features of an image have one list.
+fn columns(batch: usize, outputs: usize, threads: usize, sparse: bool) -> usize {
+    let crowded = batch.div_ceil(IMAGES) >= threads;
+    let parts = threads.min(outputs / FEATURES).max(1);
+    if outputs.is_multiple_of(parts * FEATURES) && !(sparse && crowded) {
+        outputs / parts
+    } else if crowded {
+        outputs
+    } else {
+        FEATURES.min(outputs)
+    }
 }
 
 fn multiply(

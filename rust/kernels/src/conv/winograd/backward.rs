@@ -34,7 +34,7 @@ use crate::transpose::transpose;
 /// Tiles of a band, about: the more, the less often the sums of the filter gradient are read and
 /// written.
 const TILES: usize = 32;
-/// Floats that the sums of all groups of images take together.
+/// Floats that the sums of all groups of images take together, where each has a thread.
 const FLOATS: usize = 1 << 22;
 
 /// Whether this algorithm serves the geometry, and is faster than sums over the winners of a max

@@ -23,14 +23,16 @@ impl Filters {
         let channels = (conv.in_channels, conv.out_channels);
         let panel = panel_size(conv.in_channels);
         let transformed = aligned(&mut self.transformed, conv.out_channels.div_ceil(PANEL) * panel);
-        let (old_channels, old_weight) = &mut self.of;
-        if *old_channels != channels || !same_bits(old_weight, weight) {
+        let (of_channels, of_weight) = &mut self.of;
+        if *of_channels != channels || !same_bits(of_weight, weight) {
+            *of_channels = (0, 0); // nothing is kept of what does not come to its end
+            of_weight.clear();
+            of_weight.extend_from_slice(weight);
+            let weight = &**of_weight;
             for_each(chunks_mut(transformed, panel), |panel, filters| {
                 dispatch(Transform { channels, first: panel * PANEL, weight, filters });
             });
-            *old_channels = channels;
-            old_weight.clear();
-            old_weight.extend_from_slice(weight);
+            *of_channels = channels;
         }
         transformed
     }
