@@ -9,8 +9,10 @@ const GREY: [f32; 3] = [0.299, 0.587, 0.114];
 /// Pixels that are rounded together.
 const BLOCK: usize = 16;
 
-/// Sums side by side, as lanes of registers: whole pixels, of one channel or of three.
-const LANES: usize = 12;
+/// Sums side by side: whole vectors, and whole pixels of one channel or of three. A quarter of them is
+/// left of a row.
+const LANES: usize = 48;
+const LEFT: usize = LANES / 4;
 
 /// Multiplies the pixels with the first factor, then their difference from the mean grey of the
 /// image with the second, then that from their own grey with the third. What leaves 0..=255 on
@@ -73,8 +75,14 @@ fn mean_grey<const CHANNELS: usize>(pixels: &[u8], width: usize, brightness: f32
         for (sum, &value) in sums.iter_mut().zip(rest) {
             *sum += clamp(brightness * f32::from(value));
         }
+        let mut left = [0.0; LEFT];
+        for sums in sums.as_chunks::<LEFT>().0 {
+            for (left, sum) in left.iter_mut().zip(sums) {
+                *left += sum;
+            }
+        }
         total +=
-            sums.as_chunks().0.iter().map(|&sums| f64::from(grey::<CHANNELS>(sums))).sum::<f64>();
+            left.as_chunks().0.iter().map(|&sums| f64::from(grey::<CHANNELS>(sums))).sum::<f64>();
     }
     (total / (pixels.len() / CHANNELS) as f64) as f32
 }
