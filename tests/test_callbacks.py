@@ -87,8 +87,11 @@ def test_early_stopping_names_what_is_wrong(arguments: tuple, name: str) -> None
 
 
 def test_early_stopping_needs_what_it_watches() -> None:
+    model, seen = make_model("sgd"), []
+    callbacks = [lambda *_: seen.append(1), EarlyStopping(1)]
     with pytest.raises(ValueError, match=r"^metric: .*val_accuracy.*validation_data"):
-        train(make_model("sgd"), *data(), epochs=1, progress=False, callbacks=[EarlyStopping(1)])
+        train(model, *data(), epochs=1, progress=False, callbacks=callbacks)
+    assert not seen  # before the first epoch, not after it
 
 
 def test_save_last_keeps_each_epoch_in_turn(tmp_path: Path) -> None:

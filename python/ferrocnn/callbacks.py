@@ -59,14 +59,18 @@ class EarlyStopping:
             raise ValueError(f"metric: expected one of {', '.join(known)}, got {metric!r}")
         self.metric = metric
 
-    def __call__(self, model: "CNN", history: History) -> None:
-        """Raise StopTraining if it is time. ValueError where the metric was not measured."""
-        values: list[float] = getattr(history, self.metric)
-        if not values:
+    def check(self, *, validated: bool) -> None:
+        """Raise ValueError where the metric is not measured. `validated`: with validation data."""
+        if self.metric.startswith("val_") and not validated:
             raise ValueError(
                 f"metric: expected one that is measured, got {self.metric!r} without "
                 'validation_data; give some, or take "loss"'
             )
+
+    def __call__(self, model: "CNN", history: History) -> None:
+        """Raise StopTraining if it is time. ValueError as `check`."""
+        values: list[float] = getattr(history, self.metric)
+        self.check(validated=bool(values))
         sign = 1 if "loss" in self.metric else -1
         scores = [math.inf if math.isnan(value) else sign * value for value in values]
         if len(scores) - 1 - scores.index(min(scores)) >= self.patience:

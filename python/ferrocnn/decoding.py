@@ -1,6 +1,6 @@
 """Files to pixels, in processes: small pictures load at the speed of the decoder on all cores.
 
-In threads Pillow hands Python's lock back and forth: 20,000 files take 4.9 s, in processes 3.3.
+In threads Pillow hands Python's lock back and forth: 20,000 files take 5.4 s, in processes 3.0.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from ferrocnn.decoding import serve
 serve(settings["facts"])
 """
 _BUFFER = 2**16
-# Pillow holds Python's lock for a tenth of a photograph's time, so more threads only queue for it;
-# of processes, each takes 20 MB.
+# Python's lock is held for a tenth of a photograph's time, so more threads only queue for it; of
+# processes, each takes 20 MB.
 _MOST_AT_ONCE = 8
-# So many files are decoded in processes, which take 0.2 s to start: at 2,000 files of 96x96 they
-# draw level with threads, at 4,000 they take 0.8 s in place of 1.0.
+# So many files are decoded in processes, which take 0.2 s to start. Where no other work needs the
+# cores, 2,000 files of 96x96 take 0.47 s in place of 0.55, and 4,000 take 0.8 in place of 1.0.
 _MANY = 4000
 
 

@@ -186,10 +186,11 @@ class Preprocessing:
         height, width = self.first_size
         size = (width, height) if orientation >= 5 else (height, width)
         # A drafted image is rounded up to whole pixels; `box` is the exact extent within it.
-        small = resize(np.array(_to_rgb(image)), size, box)
+        small = resize(np.asarray(_to_rgb(image)), size, box)
         if orientation in _UPRIGHT:
             small = np.ascontiguousarray(_UPRIGHT[orientation](small))
-        return resize(small, self.image_size)
+        # Pixels that are as they were decoded may not be written to.
+        return np.require(resize(small, self.image_size), requirements="W")
 
 
 def resize(

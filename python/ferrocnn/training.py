@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from ferrocnn.augmentation import Augment
 from ferrocnn.batches import Data
+from ferrocnn.callbacks import EarlyStopping
 from ferrocnn.checks import (
     as_array,
     check_bool,
@@ -136,7 +137,7 @@ def train(
     label_smoothing = check_decay("label_smoothing", label_smoothing)
     clip_norm = None if clip_norm is None else check_positive_float("clip_norm", clip_norm)
     average = None if average is None else check_decay("average", average)
-    _check_callbacks(callbacks)
+    _check_callbacks(callbacks, validated=validation_data is not None)
     if augment is not None and not isinstance(augment, Augment):
         raise TypeError(f"augment: expected an Augment or None, got {augment!r}")
     progressive = check_progressive(progressive, epochs, augment)
@@ -247,10 +248,13 @@ def _check_training(
     return Data(images, labels, of_images)
 
 
-def _check_callbacks(callbacks: Sequence[Callback]) -> None:
+def _check_callbacks(callbacks: Sequence[Callback], *, validated: bool) -> None:
     # A generator would be used up by this check, and no callback ever called.
     if not isinstance(callbacks, Sequence) or not all(map(callable, callbacks)):
         raise TypeError(f"callbacks: expected a list of callables, got {callbacks!r}")
+    for callback in callbacks:
+        if isinstance(callback, EarlyStopping):
+            callback.check(validated=validated)
 
 
 def _unpack(
