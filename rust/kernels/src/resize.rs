@@ -16,7 +16,6 @@ const LANES: usize = 4;
 
 thread_local! {
     static SPANS: Free<Span> = const { RefCell::new(Vec::new()) };
-    static POSITIONS: Free<usize> = const { RefCell::new(Vec::new()) };
 }
 
 /// A part of an image, rows before columns, in pixels; it may begin and end within one.
@@ -48,12 +47,7 @@ pub fn resize(image: ArrayView3<u8>, region: Region, mut out: ArrayViewMut3<u8>)
             return Err(KernelError::Region);
         }
     }
-    lend(&POSITIONS, rows.max(columns), |positions| {
-        for (index, position) in positions.iter_mut().enumerate() {
-            *position = index;
-        }
-        pick((image, shape), region, (&positions[..rows], &positions[..columns]), out);
-    });
+    pick((image, shape), region, 0..rows, 0..columns, out);
     Ok(())
 }
 
@@ -80,13 +74,14 @@ impl Taps<'_> {
     }
 }
 
-/// Resizes `region` to as many rows and columns as there are positions, of which row and column `i`
-/// show that of `rows[i]` and `columns[i]`. Pixels just outside the region count as far as the
+/// Resizes `region` to as many rows and columns as are given, and picks these: the `i`-th of the
+/// output shows the one whose number is the `i`-th. Pixels just outside the region count as far as the
 /// triangle reaches.
 pub(crate) fn pick(
     (image, [height, width, channels]): (&[u8], [usize; 3]),
     region: Region,
-    (rows, columns): (&[usize], &[usize]),
+    rows: impl ExactSizeIterator<Item = usize>,
+    columns: impl ExactSizeIterator<Item = usize>,
     out: &mut [u8],
 ) {
     with_taps(height, region.start[0], region.size[0], rows, |rows| {
@@ -124,16 +119,17 @@ fn with_taps(
     size: usize,
     start: f64,
     length: f64,
-    positions: &[usize],
+    positions: impl ExactSizeIterator<Item = usize>,
     body: impl FnOnce(&Taps<'_>),
 ) {
     let scale = length / positions.len() as f64;
     let reach = scale.max(1.0);
     let most = (2.0 * reach) as usize + 2;
-    lend(&SPANS, positions.len(), |spans| {
-        scratch::with(positions.len() * most, |weights| {
+    let count = positions.len();
+    lend(&SPANS, count, |spans| {
+        scratch::with(count * most, |weights| {
             let places = spans.iter_mut().zip(weights.chunks_exact_mut(most));
-            for ((span, weights), &position) in places.zip(positions) {
+            for ((span, weights), position) in places.zip(positions) {
                 let centre = start + (position as f64 + 0.5) * scale;
                 // A cast takes what lies outside, or is NaN, to the nearest index or 0.
                 let first = ((centre - reach + 0.5).floor() as usize).min(size - 1);

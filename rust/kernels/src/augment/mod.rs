@@ -122,15 +122,13 @@ fn change(
             positions::copy(image, output, positions, out);
         }),
         (true, false) => positions::with(draws.moves, output, |positions| {
-            pick((image, input), draws.region, (positions.rows, positions.columns), out);
+            let (rows, columns) = (positions.rows.iter(), positions.columns.iter());
+            pick((image, input), draws.region, rows.copied(), columns.copied(), out);
         }),
         (false, true) => rotate::rotate(image, output, draws.angle, draws.moves, out),
         // Not in one pass: that would take single pixels of an image that shrinks.
         (true, true) => lend(&BYTES, out.len(), |resized| {
-            positions::with(Move::default(), output, |positions| {
-                let positions = (positions.rows, positions.columns);
-                pick((image, input), draws.region, positions, resized);
-            });
+            pick((image, input), draws.region, 0..output[0], 0..output[1], resized);
             rotate::rotate(resized, output, draws.angle, draws.moves, out);
         }),
     }

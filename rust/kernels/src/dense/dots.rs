@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use crate::simd::{Kernel, Simd, load_up_to};
+use crate::simd::{Kernel, LINE, Simd, load_up_to};
 use crate::threads::TileMut;
 
 /// Input features that go through all images together: their weights stay in the nearest caches.
@@ -20,8 +20,6 @@ const LANES: usize = 16;
 const PARTS: usize = 4;
 /// Vectors of a gradient that are held in registers.
 const VECTORS: usize = 8;
-/// Floats of a cache line.
-const LINE: usize = 16;
 
 pub(super) struct Dots<'a> {
     /// (image, output).

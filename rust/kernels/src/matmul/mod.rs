@@ -14,11 +14,8 @@ mod sparse;
 pub(crate) use sparse::{LONGEST as LONGEST_LIST, lists_pay};
 
 use crate::optimizer::Rate;
-use crate::simd::{Kernel, Simd, dispatch, load, store};
+use crate::simd::{Kernel, LINE, Simd, dispatch, load, store};
 use crate::threads::TileMut;
-
-/// Floats of a cache line.
-const LINE: usize = 16;
 
 /// The left operand: element (m, r, k) is `data[m * row + r * run + k * step]`.
 pub(crate) struct Left<'a> {

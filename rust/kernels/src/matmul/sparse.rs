@@ -2,9 +2,9 @@
 //! they are multiplied. The terms of a sum keep their order, and a product of zero changes no sum,
 //! so of a finite right matrix all bits are those of the dense product, but for the sign of zero.
 
-use super::{LINE, Product, Start};
+use super::{Product, Start};
 use crate::scratch;
-use crate::simd::{Kernel, Simd, dispatch, load, store};
+use crate::simd::{Kernel, LINE, Simd, dispatch, load, store};
 
 /// The longest row of a product that is computed alone.
 pub(crate) const LONGEST: usize = 512;

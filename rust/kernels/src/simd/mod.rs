@@ -15,12 +15,17 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod isa;
+mod partial;
 mod portable;
 #[cfg(test)]
 mod tests;
 
 pub use isa::{Isa, isa};
+pub(crate) use partial::{add_to_slice, from_slice, load, load_up_to, store, to_slice};
 pub(crate) use portable::Portable;
+
+/// Floats of a cache line.
+pub(crate) const LINE: usize = 16;
 
 /// The operations of one instruction set on vectors of `LANES` floats.
 pub trait Simd: Copy {
@@ -229,65 +234,4 @@ pub(crate) fn elementwise(body: impl FnOnce()) {
     }
 
     dispatch(Elementwise(body));
-}
-
-/// A vector, or its first `count` lanes.
-///
-/// # Safety
-/// `LANES` floats at `source` must be readable, `count < LANES` of them if PARTIAL.
-#[inline(always)]
-pub(crate) unsafe fn load<S: Simd, const PARTIAL: bool>(
-    simd: S,
-    count: usize,
-    source: *const f32,
-) -> S::F32 {
-    // SAFETY: the caller's promise.
-    unsafe { if PARTIAL { simd.load_partial(source, count) } else { simd.load(source) } }
-}
-
-/// Writes a vector, or its first `count` lanes.
-///
-/// # Safety
-/// `LANES` floats at `target` must be writable, `count < LANES` of them if PARTIAL.
-#[inline(always)]
-pub(crate) unsafe fn store<S: Simd, const PARTIAL: bool>(
-    simd: S,
-    count: usize,
-    target: *mut f32,
-    value: S::F32,
-) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        if PARTIAL {
-            simd.store_partial(target, count, value);
-        } else {
-            simd.store(target, value);
-        }
-    }
-}
-
-/// A vector, or its first `count` lanes where there are fewer than a vector.
-///
-/// # Safety
-/// `count <= LANES` floats at `source` must be readable.
-#[inline(always)]
-pub(crate) unsafe fn load_up_to<S: Simd>(simd: S, count: usize, source: *const f32) -> S::F32 {
-    // SAFETY: the caller's promise.
-    unsafe { if count == S::LANES { simd.load(source) } else { simd.load_partial(source, count) } }
-}
-
-/// Writes a vector, or its first `count` lanes where there are fewer than a vector.
-///
-/// # Safety
-/// `count <= LANES` floats at `target` must be writable.
-#[inline(always)]
-pub(crate) unsafe fn store_up_to<S: Simd>(simd: S, count: usize, target: *mut f32, value: S::F32) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        if count == S::LANES {
-            simd.store(target, value);
-        } else {
-            simd.store_partial(target, count, value);
-        }
-    }
 }

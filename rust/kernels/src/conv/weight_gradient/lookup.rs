@@ -9,14 +9,13 @@ use std::ops::Range;
 
 use super::cut::{Band, Cut};
 use super::pad_band;
-use super::runs::{from_slice, to_slice};
 use crate::conv::block::Pooled;
 use crate::conv::padded::image_size;
 use crate::conv::slices::pixel;
 use crate::geometry::ConvGeometry;
 use crate::pixel::Pixel;
 use crate::scratch;
-use crate::simd::{Kernel, Simd, dispatch, isa, load};
+use crate::simd::{Kernel, Simd, add_to_slice, dispatch, isa, load};
 use crate::sums::{in_groups, totals};
 
 /// Side of the kernel.
@@ -141,17 +140,10 @@ impl<T: Pixel> Sum<'_, T> {
         let (dweight, dbias) = self.sums.split_at_mut(TAPS * TAPS * C * channels);
         for (tap, &sum) in sums.as_flattened().iter().enumerate() {
             let target = &mut dweight[(row * TAPS * C + tap) * channels + first..][..count];
-            add(simd, target, sum);
+            add_to_slice(simd, target, sum);
         }
         if row == 0 {
-            add(simd, &mut dbias[first..][..count], bias);
+            add_to_slice(simd, &mut dbias[first..][..count], bias);
         }
     }
-}
-
-/// Adds as many lanes as `target` has floats.
-#[inline(always)]
-fn add<S: Simd>(simd: S, target: &mut [f32], values: S::F32) {
-    let sum = simd.add(from_slice(simd, target), values);
-    to_slice(simd, target, sum);
 }

@@ -2,7 +2,7 @@
 
 use super::positions::Terms;
 use crate::conv::slices::SLACK;
-use crate::simd::{Simd, load_up_to, store_up_to};
+use crate::simd::{Simd, from_slice, to_slice};
 
 /// Adds to each of the `rows` runs of `target`, which lie one behind the other, the sum over all
 /// terms of factor times the run of `source` that lies there; and the sum of the factors to `bias`.
@@ -106,18 +106,4 @@ impl Runs<'_> {
         }
         VECTORS
     }
-}
-
-/// A vector of the first floats, zeros behind them where there are too few.
-#[inline(always)]
-pub(super) fn from_slice<S: Simd>(simd: S, source: &[f32]) -> S::F32 {
-    // SAFETY: no more floats than the slice has.
-    unsafe { load_up_to(simd, source.len().min(S::LANES), source.as_ptr()) }
-}
-
-/// Writes as many lanes as there is room for.
-#[inline(always)]
-pub(super) fn to_slice<S: Simd>(simd: S, target: &mut [f32], value: S::F32) {
-    // SAFETY: no more floats than the slice has.
-    unsafe { store_up_to(simd, target.len().min(S::LANES), target.as_mut_ptr(), value) }
 }

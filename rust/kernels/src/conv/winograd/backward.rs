@@ -85,12 +85,12 @@ pub(in crate::conv) fn backward<T: Pixel>(
             let groups = chunks_mut(partials, size);
             let images = |index| index * group..batch.min((index + 1) * group);
             match dx {
-                None => for_each(groups, |index, sums| {
-                    layer.add_images(images(index), filters, None, sums);
+                None => for_each(groups, |index, gradients| {
+                    layer.add_images(images(index), filters, None, gradients);
                 }),
                 Some(dx) => {
-                    for_each((groups, chunks_mut(dx, group * image)), |index, (sums, dx)| {
-                        layer.add_images(images(index), filters, Some(dx), sums);
+                    for_each((groups, chunks_mut(dx, group * image)), |index, (gradients, dx)| {
+                        layer.add_images(images(index), filters, Some(dx), gradients);
                     })
                 }
             }

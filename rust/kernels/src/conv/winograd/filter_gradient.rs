@@ -2,7 +2,7 @@
 
 use super::INPUTS;
 use super::transforms::transform_filter_grad;
-use crate::simd::{Kernel, Simd, load_up_to, store_up_to};
+use crate::simd::{Kernel, Simd, from_slice, to_slice};
 
 pub(super) struct FilterGradient<'a> {
     /// (plane, filter), a filter for each pair of channels.
@@ -25,8 +25,7 @@ impl Kernel for FilterGradient<'_> {
                 let mut m = [zero; INPUTS];
                 for (i, lanes) in m.iter_mut().enumerate() {
                     let source = &self.sums[(i * INPUTS + j) * self.filters + at..][..count];
-                    // SAFETY: the slice holds `count` floats.
-                    *lanes = unsafe { load_up_to(simd, count, source.as_ptr()) };
+                    *lanes = from_slice(simd, source);
                 }
                 *column = transform_filter_grad(simd, m);
             }
@@ -37,8 +36,7 @@ impl Kernel for FilterGradient<'_> {
                 }
                 for (x, lanes) in transform_filter_grad(simd, m).into_iter().enumerate() {
                     let target = &mut self.dweight[(3 * y + x) * self.filters + at..][..count];
-                    // SAFETY: the slice holds `count` floats.
-                    unsafe { store_up_to(simd, count, target.as_mut_ptr(), lanes) };
+                    to_slice(simd, target, lanes);
                 }
             }
         }

@@ -5,7 +5,7 @@ use super::transforms::transform_filter;
 use super::{GAP, INPUTS, PANEL, panel_width};
 use crate::geometry::ConvGeometry;
 use crate::scratch::aligned;
-use crate::simd::{Kernel, Simd, dispatch, load_up_to};
+use crate::simd::{Kernel, Simd, dispatch, from_slice};
 use crate::threads::{chunks_mut, for_each};
 
 /// What forward makes of the weights of a layer. It is kept from call to call for as long as they stay
@@ -75,8 +75,7 @@ impl Kernel for Transform<'_> {
                 for (position, lanes) in rows.as_flattened_mut().iter_mut().enumerate() {
                     let at = (position * in_channels + c) * out_channels;
                     let from = &self.weight[at..][self.first..][v.min(width)..][..count];
-                    // SAFETY: the slice holds `count` floats.
-                    *lanes = unsafe { load_up_to(simd, count, from.as_ptr()) };
+                    *lanes = from_slice(simd, from);
                 }
                 let mut columns = [[simd.splat(0.0); INPUTS]; 3];
                 for (b, column) in columns.iter_mut().enumerate() {

@@ -3,7 +3,7 @@
 use super::transforms::transform_grad;
 use super::{GAP, INPUTS, OUTPUTS, POOLED};
 use crate::conv::OFF;
-use crate::simd::{Simd, load_up_to, store_up_to};
+use crate::simd::{Simd, add_to_slice, from_slice, to_slice};
 
 /// The output gradient of some whole images.
 #[derive(Clone, Copy)]
@@ -76,12 +76,7 @@ impl Grads<'_> {
                 }
                 self.store(simd, dy, tile, c, count);
             }
-            let dbias = &mut self.dbias[c..][..count];
-            // SAFETY: the slice holds `count` floats.
-            unsafe {
-                let sum = simd.add(load_up_to(simd, count, dbias.as_ptr()), bias);
-                store_up_to(simd, count, dbias.as_mut_ptr(), sum);
-            }
+            add_to_slice(simd, &mut self.dbias[c..][..count], bias);
         }
     }
 
@@ -103,13 +98,9 @@ impl Grads<'_> {
                 }
                 let at = (y * width + x) * channels;
                 let (grad, winners) = (&grad[at..][..count], &winners[at..][..count]);
-                // SAFETY: the slices hold `count` elements.
-                let (grad, winner) = unsafe {
-                    (
-                        load_up_to(simd, count, grad.as_ptr()),
-                        simd.load_index(winners.as_ptr(), count),
-                    )
-                };
+                let grad = from_slice(simd, grad);
+                // SAFETY: the slice holds `count` bytes.
+                let winner = unsafe { simd.load_index(winners.as_ptr(), count) };
                 for place in 0..OFF {
                     let (a, b) = (usize::from(place) / 2, usize::from(place) % 2);
                     dy[POOLED * y + a][POOLED * x + b] = simd.select(grad, winner, place);
@@ -132,8 +123,7 @@ impl Grads<'_> {
         for (y, row) in dy.iter_mut().enumerate().take(extent.0) {
             for (x, lanes) in row.iter_mut().enumerate().take(extent.1) {
                 let grad = &grad[(y * width + x) * channels..][..count];
-                // SAFETY: the slice holds `count` floats.
-                *lanes = unsafe { load_up_to(simd, count, grad.as_ptr()) };
+                *lanes = from_slice(simd, grad);
             }
         }
         dy
@@ -160,8 +150,7 @@ impl Grads<'_> {
             for (j, lanes) in row.into_iter().enumerate() {
                 let at = (i * INPUTS + j) * plane + tile * channels + c;
                 let target = &mut self.grads[at..][..count];
-                // SAFETY: the slice holds `count` floats.
-                unsafe { store_up_to(simd, count, target.as_mut_ptr(), lanes) };
+                to_slice(simd, target, lanes);
             }
         }
     }

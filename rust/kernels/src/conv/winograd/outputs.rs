@@ -3,7 +3,7 @@
 use super::transforms::{output_tile, pool_tile};
 use super::{INPUTS, OUTPUTS};
 use crate::conv::after::After;
-use crate::simd::{Simd, load_up_to, store_up_to};
+use crate::simd::{Simd, from_slice, to_slice};
 
 /// Where the results of a band go.
 pub(super) trait Output {
@@ -59,11 +59,11 @@ impl Output for Pooled<'_> {
                 let at = corner.element(y, x) + channel;
                 let out = &mut self.out[at..][..count];
                 let winners = &mut self.winners[at..][..count];
-                // SAFETY: the slices hold `count` elements, and so does `after` from `channel` on.
+                let sum = simd.add(best, from_slice(simd, bias));
+                // SAFETY: `after` has `count` channels from `channel` on, and the slice as many bytes.
                 unsafe {
-                    let sum = simd.add(best, load_up_to(simd, count, bias.as_ptr()));
                     let (value, winner) = self.after.apply(simd, channel, count, sum, winner);
-                    store_up_to(simd, count, out.as_mut_ptr(), value);
+                    to_slice(simd, out, value);
                     simd.store_index(winners.as_mut_ptr(), count, winner);
                 }
             }
@@ -90,11 +90,7 @@ impl Output for Whole<'_> {
         for (y, outputs) in outputs.into_iter().enumerate().take(corner.extent.0) {
             for (x, sum) in outputs.into_iter().enumerate().take(corner.extent.1) {
                 let out = &mut self.out[corner.element(y, x) + channel..][..count];
-                // SAFETY: the slices hold `count` elements.
-                unsafe {
-                    let value = simd.add(sum, load_up_to(simd, count, bias.as_ptr()));
-                    store_up_to(simd, count, out.as_mut_ptr(), value);
-                }
+                to_slice(simd, out, simd.add(sum, from_slice(simd, bias)));
             }
         }
     }

@@ -3,7 +3,7 @@
 
 use super::transforms::transform_input_grad;
 use super::{GAP, INPUTS, OUTPUTS};
-use crate::simd::{Simd, load_up_to, store_up_to};
+use crate::simd::{Simd, add_to_slice};
 
 /// The products of one panel, and the padded gradients that they are added to.
 pub(super) struct Scatter<'a> {
@@ -61,11 +61,7 @@ impl Scatter<'_> {
             }
             for (x, lanes) in transform_input_grad(simd, m).into_iter().enumerate() {
                 let target = &mut self.padded[at + y * row + x * self.channels..][..count];
-                // SAFETY: the slice holds `count` floats.
-                unsafe {
-                    let sum = simd.add(load_up_to(simd, count, target.as_ptr()), lanes);
-                    store_up_to(simd, count, target.as_mut_ptr(), sum);
-                }
+                add_to_slice(simd, target, lanes);
             }
         }
     }
