@@ -57,10 +57,15 @@ pub fn threads() -> Result<usize, String> {
 /// Calls `body` with the index and the part of every turn, on all threads, in no fixed order.
 pub(crate) fn for_each<P: Parts>(parts: P, body: impl Fn(usize, P::Part) + Sync) {
     let count = parts.count().unwrap_or(0);
-    current().for_each(count, &|index| {
-        // SAFETY: the pool takes each index below the count once.
+    let turn = |index| {
+        // SAFETY: each index below the count is taken once.
         body(index, unsafe { parts.part(index) });
-    });
+    };
+    if count > 1 {
+        current().for_each(count, &turn);
+    } else if count == 1 {
+        turn(0); // to ask for the pool is a call of the system
+    }
 }
 
 /// The pool of this process, or the one that it was forked with.
