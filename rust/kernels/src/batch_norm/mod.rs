@@ -12,7 +12,7 @@ use crate::activation::Activation;
 use crate::error::{KernelError, Result};
 use crate::scratch;
 use crate::simd::dispatch;
-use crate::threads::{chunks, chunks_mut, for_each};
+use crate::threads::{Parts, chunks, chunks_mut, for_each};
 use crate::view::check_length;
 
 /// Floats of a piece that goes through two passes while it is in the first-level cache.
@@ -95,7 +95,11 @@ pub fn batch_norm(
         // Of differences from about the mean: those from zero, or from a pixel that is far off,
         // would lose the digits of a small variance.
         sample_mean(x, origin);
-        sum_images(None, x, image, origin, |channel, [sum, square]| {
+        let origin = &*origin;
+        let add = |x: &[f32], first: &mut [f32], second: &mut [f32]| {
+            dispatch(Sums { a: None, x, origin, first, second });
+        };
+        sum_images(chunks(x, image), channels, add, |channel, [sum, square]| {
             let offset = sum / count;
             mean[channel] = (f64::from(origin[channel]) + offset) as f32;
             let difference = square / count - offset * offset;
@@ -179,11 +183,14 @@ pub fn batch_norm_backward(
         norm.factors(variance, factors);
         let factor = &*factors;
         let affine = Affine { mean, factor, addend: norm.beta };
-        through_activation(norm, image, grad, x, affine);
-
         let count = (x.len() / channels) as f64;
         let (of_offset, of_mean) = shares.split_at_mut(channels);
-        sum_images(Some(grad), x, image, mean, |channel, [sum, product]| {
+        let add = |(x, grad): (&[f32], &mut [f32]), first: &mut [f32], second: &mut [f32]| {
+            through_activation(norm.activation, affine, x, grad);
+            dispatch(Sums { a: Some(grad), x, origin: mean, first, second });
+        };
+        let images = (chunks(x, image), chunks_mut(grad, image));
+        sum_images(images, channels, add, |channel, [sum, product]| {
             let spread = f64::from(variance[channel]) + f64::from(norm.epsilon);
             dbeta[channel] = sum as f32;
             dgamma[channel] = (product / spread.sqrt()) as f32;
@@ -199,19 +206,17 @@ pub fn batch_norm_backward(
 }
 
 /// From the gradient of the activation's output to that of its input, which is made again.
-fn through_activation(norm: BatchNorm, image: usize, grad: &mut [f32], x: &[f32], affine: Affine) {
-    if norm.activation == Activation::Identity {
+fn through_activation(activation: Activation, affine: Affine, x: &[f32], grad: &mut [f32]) {
+    if activation == Activation::Identity {
         return;
     }
     let piece = piece_of(affine.mean.len());
-    for_each((chunks(x, image), chunks_mut(grad, image)), |_, (x, grad)| {
-        scratch::with(piece.min(image), |normalised| {
-            for (x, grad) in x.chunks(piece).zip(grad.chunks_mut(piece)) {
-                let normalised = &mut normalised[..x.len()];
-                dispatch(Normalise { affine, x, out: normalised });
-                norm.activation.apply_backward(grad, normalised);
-            }
-        });
+    scratch::with(piece.min(x.len()), |normalised| {
+        for (x, grad) in x.chunks(piece).zip(grad.chunks_mut(piece)) {
+            let normalised = &mut normalised[..x.len()];
+            dispatch(Normalise { affine, x, out: normalised });
+            activation.apply_backward(grad, normalised);
+        }
     });
 }
 
@@ -220,22 +225,18 @@ fn piece_of(channels: usize) -> usize {
     PIECE.div_ceil(channels) * channels
 }
 
-/// Hands `finish` for each channel the sums over all pixels of `a` and of `a * (x - origin)`; `a` is
-/// `x - origin` where none is given.
-fn sum_images(
-    a: Option<&[f32]>,
-    x: &[f32],
-    image: usize,
-    origin: &[f32],
+/// Hands `finish` the totals of each channel over all images; `sum` overwrites the two sums of one.
+fn sum_images<P: Parts>(
+    images: P,
+    channels: usize,
+    sum: impl Fn(P::Part, &mut [f32], &mut [f32]) + Sync,
     mut finish: impl FnMut(usize, [f64; 2]),
 ) {
-    let channels = origin.len();
-    scratch::with(x.len() / image * 2 * channels, |sums| {
-        let images = (chunks(x, image), chunks_mut(sums, 2 * channels));
-        for_each(images, |index, (x, sums)| {
+    let count = images.count().unwrap_or(0);
+    scratch::with(count * 2 * channels, |sums| {
+        for_each((images, chunks_mut(sums, 2 * channels)), |_, (image, sums)| {
             let (first, second) = sums.split_at_mut(channels);
-            let a = a.map(|a| &a[index * image..][..image]);
-            dispatch(Sums { a, x, origin, first, second });
+            sum(image, first, second);
         });
         for channel in 0..channels {
             let of = |start: usize| -> f64 {
