@@ -10,6 +10,7 @@ pub(super) struct Bands {
     batch: usize,
     images: usize,
     rows: usize,
+    threads: usize,
 }
 
 /// What one turn works on: `rows` output rows from `top` on, in each of `images` images from
@@ -35,7 +36,7 @@ impl Bands {
         // An even cut: of three bands on two threads the last would be waited for.
         let bands = height.div_ceil(rows).next_multiple_of(threads.div_ceil(batch.max(1)));
         let rows = height.div_ceil(bands).next_multiple_of(step).min(height);
-        Self { height, row: width * channels, batch, images, rows }
+        Self { height, row: width * channels, batch, images, rows, threads }
     }
 
     /// The output of the batch, cut into bands.
@@ -58,6 +59,13 @@ impl Bands {
         let top = index % per_image * self.rows;
         let rows = self.rows.min(self.height - top);
         Band { image: index / per_image, images: 1, top, rows }
+    }
+
+    /// The band that the thread of a turn probably gets next.
+    pub fn next(&self, index: usize) -> Option<Band> {
+        let per_image = if self.images > 1 { 1 } else { self.height.div_ceil(self.rows) };
+        let index = index + self.threads;
+        (index < self.batch.div_ceil(self.images) * per_image).then(|| self.band(index))
     }
 
     /// The most images that a band has, and the most rows of each.

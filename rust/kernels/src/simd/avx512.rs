@@ -170,9 +170,15 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn prefetch(self, address: *const f32) {
+    fn prefetch<T>(self, address: *const T) {
         // SAFETY: a prefetch reads nothing that the program could see, and cannot fault.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+    }
+
+    #[inline(always)]
+    fn prefetch_l2<T>(self, address: *const T) {
+        // SAFETY: as above.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
     }
 
     #[inline(always)]

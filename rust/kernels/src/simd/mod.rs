@@ -10,6 +10,7 @@
 //! number of lanes, and AVX2 and AVX-512, which both fuse the multiply and the add, give the same
 //! bits.
 
+mod ahead;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -20,6 +21,7 @@ mod portable;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use ahead::Ahead;
 pub use isa::{Isa, isa};
 pub(crate) use partial::{add_to_slice, from_slice, load, load_up_to, store, to_slice};
 pub(crate) use portable::Portable;
@@ -120,7 +122,11 @@ pub trait Simd: Copy {
     unsafe fn store_index(self, target: *mut u8, count: usize, value: Self::Index);
 
     /// Asks for the cache line at `address` soon; a hint, for any address.
-    fn prefetch(self, address: *const f32);
+    fn prefetch<T>(self, address: *const T);
+
+    /// As `prefetch`, but only as near as the second-level cache: for what is touched so much later
+    /// that it would push out what is in use.
+    fn prefetch_l2<T>(self, address: *const T);
 
     /// Four columns of a matrix whose rows start every `stride` floats: lane `i` of the `c`-th
     /// vector is the float at `source + i * stride + c`.

@@ -97,7 +97,10 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn prefetch(self, _: *const f32) {}
+    fn prefetch<T>(self, _: *const T) {}
+
+    #[inline(always)]
+    fn prefetch_l2<T>(self, _: *const T) {}
 
     #[inline(always)]
     unsafe fn load(self, source: *const f32) -> f32x4 {

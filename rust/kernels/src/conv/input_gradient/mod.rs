@@ -14,7 +14,7 @@ use super::block::Pooled;
 use super::padded::{image_size, padded_extent};
 use super::slices::{SLACK, WIDTH, slices};
 use crate::scratch;
-use crate::simd::{Kernel, Simd, dispatch};
+use crate::simd::{Ahead, Kernel, Simd, dispatch};
 use crate::threads::{chunks, chunks_mut, for_each};
 
 /// Output channels of a mask.
@@ -26,6 +26,8 @@ pub(super) fn overwrite(pooled: Pooled, weight: &[f32], dx: &mut [f32]) {
     let output = image_size(pool.output_shape());
     let (rows, columns) = padded_extent(conv);
     let padded_size = rows * columns * WIDTH.min(conv.in_channels);
+    let passes = slices(conv.in_channels).count() * conv.out_channels.div_ceil(CHANNELS);
+    let parts = passes * pool.height.output;
     scratch::with(weight.len() + SLACK, |filters| {
         rearrange(pooled, weight, filters);
         let filters = &*filters;
@@ -34,7 +36,8 @@ pub(super) fn overwrite(pooled: Pooled, weight: &[f32], dx: &mut [f32]) {
         for_each(images, |_, (dx, grad, winners)| {
             scratch::with(padded_size, |padded| {
                 let pooled = Pooled { geometry: pooled.geometry, grad, winners };
-                dispatch(Image { pooled, filters, padded, dx });
+                let ahead = Ahead::new(parts).with(dx);
+                dispatch(Image { pooled, filters, padded, dx, ahead });
             });
         });
     });
@@ -65,6 +68,8 @@ struct Image<'a> {
     /// One slice of the gradient, padded.
     padded: &'a mut [f32],
     dx: &'a mut [f32],
+    /// `dx`, a part for each row of each pass.
+    ahead: Ahead,
 }
 
 impl Kernel for Image<'_> {
@@ -96,6 +101,7 @@ impl Image<'_> {
         let patches = kernel == (3, 3) && width == S::LANES;
         let mut position = 0;
         for y in 0..pool.height.output {
+            self.ahead.ask(simd);
             for x in 0..pool.width.output {
                 let element = position * channels + channel;
                 let grads = &self.pooled.grad[element..][..count];

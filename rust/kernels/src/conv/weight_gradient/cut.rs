@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::conv::padded::padded_extent;
 use crate::conv::slices::{SLACK, WIDTH, pixel};
-use crate::geometry::BlockGeometry;
+use crate::geometry::{BlockGeometry, ConvGeometry};
 use crate::sums::GROUPS;
 
 /// Bytes of the padded pixels of a band.
@@ -63,6 +63,23 @@ impl Cut {
             images: image..self.batch.min(image + self.images),
             rows: top..self.pooled.0.min(top + self.rows),
         }
+    }
+
+    /// The pooled elements of a band: all rows of some images, or some rows of one.
+    pub fn outputs(&self, band: &Band, channels: usize) -> Range<usize> {
+        let (height, width) = self.pooled;
+        let first = band.images.start * height + band.rows.start;
+        let last = (band.images.end - 1) * height + band.rows.end;
+        first * width * channels..last * width * channels
+    }
+
+    /// The rows of the input that they lie in, as elements of the batch.
+    pub fn inputs(&self, band: &Band, conv: &ConvGeometry) -> Range<usize> {
+        let [height, width, channels] = conv.input_shape();
+        let row = |y: usize| (2 * y).min(height);
+        let first = band.images.start * height + row(band.rows.start);
+        let last = (band.images.end - 1) * height + row(band.rows.end);
+        first * width * channels..last * width * channels
     }
 
     /// Pooled pixels of the largest band.

@@ -20,6 +20,8 @@ use crate::sums::{in_groups, totals};
 
 /// Side of the kernel.
 const TAPS: usize = 3;
+/// How many elements ahead gradients and winners are asked for when they are read first.
+const AHEAD: usize = 1024;
 /// Lanes below which a pick is no instruction.
 const LEAST: usize = 8;
 
@@ -115,6 +117,11 @@ impl<T: Pixel> Sum<'_, T> {
                 let source = &self.padded[(image * rows + 2 * y + row) * line..];
                 assert!(source.len() >= line + 2 * width * step + S::LANES);
                 for x in 0..width {
+                    if row == 0 {
+                        let ahead = x * channels + AHEAD;
+                        simd.prefetch_l2(grads.as_ptr().wrapping_add(ahead));
+                        simd.prefetch_l2(winners.as_ptr().wrapping_add(ahead));
+                    }
                     // SAFETY: `count` channels of `width` positions are in the slices; the last half
                     // vector starts at pixel `2 * (width - 1) + TAPS - 1` of the second line, which
                     // has `LANES` floats behind it.

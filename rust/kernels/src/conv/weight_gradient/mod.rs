@@ -24,7 +24,7 @@ use super::slices::{WIDTH, pad_slice, pixel, slices};
 use crate::geometry::ConvGeometry;
 use crate::pixel::Pixel;
 use crate::scratch::{self, Free, lend};
-use crate::simd::{Kernel, Simd, dispatch};
+use crate::simd::{Ahead, Kernel, Simd, dispatch};
 use crate::sums::{add, in_groups};
 use crate::threads::{chunks_mut, for_each};
 
@@ -106,26 +106,37 @@ impl<T: Pixel> Kernel for Sum<'_, T> {
     fn run<S: Simd>(mut self, simd: S) {
         self.padded[self.cut.slices * self.cut.slice..].fill(0.0);
         for index in self.range.clone() {
-            self.add_band(simd, &self.cut.band(index));
+            let next = self.range.contains(&(index + 1)).then(|| self.cut.band(index + 1));
+            self.add_band(simd, &self.cut.band(index), next.as_ref());
         }
     }
 }
 
 impl<T: Pixel> Sum<'_, T> {
+    /// Adds a band, while the `next` is asked for.
     #[inline(always)]
-    fn add_band<S: Simd>(&mut self, simd: S, band: &Band) {
+    fn add_band<S: Simd>(&mut self, simd: S, band: &Band, next: Option<&Band>) {
         let conv = &self.pooled.geometry.conv;
         let taps = conv.height.window * conv.width.window;
         let window = window(conv);
         let (sums, biases) = self.sums.split_at_mut(conv.out_channels * window);
         let positions = Positions::new(self.pooled, self.cut, band, self.positions);
         let Cut { padded: (_, columns), slices: together, slice: size, .. } = *self.cut;
+        let mut ahead = Ahead::new(conv.out_channels.div_ceil(TOGETHER));
+        if let Some(next) = next {
+            let outputs = self.cut.outputs(next, conv.out_channels);
+            ahead = ahead
+                .with(&self.x[self.cut.inputs(next, conv)])
+                .with(&self.pooled.grad[outputs.clone()])
+                .with(&self.pooled.winners[outputs]);
+        }
         for skipped in (0..slices(conv.in_channels).count()).step_by(together) {
             let slices = slices(conv.in_channels).skip(skipped).take(together);
             for (slice, target) in slices.clone().zip(self.padded.chunks_exact_mut(size)) {
                 pad_band(conv, self.x, band, slice, columns, target);
             }
             for f in (0..conv.out_channels).step_by(TOGETHER) {
+                ahead.ask(simd);
                 let lists = positions.list(simd, f, &mut self.memory);
                 let filters = sums[f * window..].chunks_exact_mut(window).zip(&mut biases[f..]);
                 for (terms, (sums, bias)) in lists.into_iter().zip(filters) {

@@ -40,7 +40,7 @@ impl<'a> Positions<'a> {
     #[inline(always)]
     pub fn new(pooled: Pooled<'a>, cut: &Cut, band: &Band, pixels: &'a mut [u32]) -> Self {
         let channels = pooled.geometry.conv.out_channels;
-        let ((height, width), (rows, columns)) = (cut.pooled, cut.padded);
+        let (width, (rows, columns)) = (cut.pooled.1, cut.padded);
         let mut count = 0;
         for image in 0..band.images.len() {
             for y in 0..band.rows.len() {
@@ -50,9 +50,8 @@ impl<'a> Positions<'a> {
                 }
             }
         }
-        // They are contiguous: all rows of some images, or some rows of one.
-        let start = (band.images.start * height + band.rows.start) * width * channels;
-        let elements = start..start + count * channels;
+        let elements = cut.outputs(band, channels);
+        assert_eq!(elements.len(), count * channels);
         let columns = columns as u32;
         Self {
             grads: &pooled.grad[elements.clone()],

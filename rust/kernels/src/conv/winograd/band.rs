@@ -8,11 +8,11 @@ use super::inputs::{Inputs, columns_size, padded_size, row_size};
 use super::memory::panel_size;
 use super::product::multiply;
 use super::scatter::Scatter;
-use super::{GAP, OUTPUTS, PANEL, panel_width};
+use super::{GAP, OUTPUTS, PANEL, PLANES, panel_width};
 use crate::conv::padded::image_size;
 use crate::matmul::{Finish, Left, Product, Start};
 use crate::pixel::Pixel;
-use crate::simd::{Kernel, Simd, dispatch};
+use crate::simd::{Ahead, Kernel, Simd, dispatch};
 use crate::threads::TileMut;
 
 /// Some rows of tiles of some images.
@@ -121,7 +121,14 @@ impl<T: Pixel> Kernel for InputGradient<'_, T> {
         for (panel, filters) in self.filters.chunks_exact(panel_size(outputs)).enumerate() {
             let first = panel * PANEL;
             let (_, width) = panel_width(channels, first);
-            multiply(simd, (tiles, outputs, width), self.u, filters, self.products);
+            multiply(
+                simd,
+                (tiles, outputs, width),
+                self.u,
+                filters,
+                self.products,
+                &mut Ahead::new(PLANES),
+            );
             let (products, padded) = (&*self.products, &mut *self.padded);
             Scatter { products, width, first, top, grid, tiles, rows, padded, channels }.add(simd);
         }

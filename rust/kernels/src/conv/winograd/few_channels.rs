@@ -14,7 +14,7 @@ use crate::conv::bands::Band;
 use crate::conv::padded::{copy, image_size};
 use crate::geometry::ConvGeometry;
 use crate::pixel::Pixel;
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Ahead, Kernel, Simd};
 
 /// Tiles of a band, about: their part of the image stays in the first-level cache.
 pub(super) const TILES: usize = 64;
@@ -29,6 +29,8 @@ pub(super) struct Tiles<'a, T, O> {
     pub band: Band,
     /// Whole images.
     pub x: &'a [T],
+    /// Of the band that comes next.
+    pub next: &'a [T],
     pub filters: &'a [f32],
     /// Floats of a panel of `filters`.
     pub panel: usize,
@@ -67,11 +69,14 @@ impl<T: Pixel, O: Output> Kernel for Tiles<'_, T, O> {
         let (padded, rest) = std::mem::take(&mut self.memory).split_at_mut(size);
         let (line, rest) = rest.split_at_mut(line_size(self.frame));
         let (inputs, transformed) = rest.split_at_mut(PLANES * PLANE);
+        let parts = self.band.images * rows * columns.div_ceil(block);
+        let mut ahead = self.output.ask_ahead(Ahead::new(parts).with(self.next));
         for (index, image) in self.x.chunks_exact(image_size(conv.input_shape())).enumerate() {
             split(conv, image, top, phase, columns + 1, line, padded);
             for y in 0..rows {
                 for x in (0..columns).step_by(block) {
                     let tiles = block.min(columns - x);
+                    ahead.ask(simd);
                     let source = &padded[OUTPUTS * y * OUTPUTS * phase + x * channels..];
                     transform(simd, source, phase, channels, tiles, inputs);
                     self.outputs(simd, inputs, (index, y, x), tiles, transformed);

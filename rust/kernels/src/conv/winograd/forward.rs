@@ -1,5 +1,7 @@
 //! Forward, with the pool or without.
 
+use std::ops::Range;
+
 use super::inputs::Inputs;
 use super::memory::{Memory, Sizes};
 use super::outputs::{Corner, Output, Pooled, Whole};
@@ -15,7 +17,7 @@ use crate::conv::padded::image_size;
 use crate::geometry::{BlockGeometry, ConvGeometry};
 use crate::pixel::Pixel;
 use crate::scratch;
-use crate::simd::{Kernel, Simd, dispatch};
+use crate::simd::{Ahead, Kernel, Simd, dispatch};
 use crate::threads::{Parts, for_each};
 
 /// As [`crate::conv::conv_pool`], for a geometry that [`super::suits`]; the slices have its shapes.
@@ -62,17 +64,27 @@ fn run<T: Pixel, P: Parts, O: Output>(
     let sizes = Sizes::new(frame, bands);
     for_each(outputs, |index, part| {
         let band = bands.band(index);
+        let next = bands.next(index).map_or(&x[..0], |next| &x[frame.input(&next)]);
         let x = &x[band.image * input..][..band.images * input];
         let output = output(part);
         if has_few_channels(conv) {
             scratch::with(few_channels::memory_size(frame, band.rows), |memory| {
                 let panel = sizes.panel;
-                dispatch(few_channels::Tiles { frame, band, x, filters, panel, memory, output });
+                dispatch(few_channels::Tiles {
+                    frame,
+                    band,
+                    x,
+                    next,
+                    filters,
+                    panel,
+                    memory,
+                    output,
+                });
             });
         } else {
             scratch::with(sizes.memory(), |memory| {
                 let memory = sizes.split(memory);
-                dispatch(Tiles { frame, band, x, filters, sizes, memory, output });
+                dispatch(Tiles { frame, band, x, next, filters, sizes, memory, output });
             });
         }
     });
@@ -100,6 +112,15 @@ impl<'a> Frame<'a> {
         Bands::new(self.output, batch, tiles.div_ceil(self.columns) * self.side, self.side)
     }
 
+    /// The rows that the outputs of a band lie in, as elements of the batch.
+    fn input(&self, band: &Band) -> Range<usize> {
+        let [height, width, channels] = self.conv.input_shape();
+        let row = |y: usize| (OUTPUTS / self.side * y).min(height);
+        let first = band.image * height + row(band.top);
+        let last = (band.image + band.images - 1) * height + row(band.top + band.rows);
+        first * width * channels..last * width * channels
+    }
+
     /// Of a tile, (row, column) of those of an image in a band.
     #[inline(always)]
     pub fn corner(&self, band: &Band, image: usize, (y, x): (usize, usize)) -> Corner {
@@ -117,6 +138,8 @@ struct Tiles<'a, T, O> {
     frame: &'a Frame<'a>,
     band: Band,
     x: &'a [T],
+    /// Of the band that comes next.
+    next: &'a [T],
     filters: &'a [f32],
     sizes: Sizes,
     memory: Memory<'a>,
@@ -135,6 +158,7 @@ impl<T: Pixel, O: Output> Kernel for Tiles<'_, T, O> {
         let top = OUTPUTS / self.frame.side * self.band.top;
         Inputs { conv: self.frame.conv, x: self.x, grid, top, padded, columns, inputs }
             .transform(simd);
+        let mut ahead = self.output.ask_ahead(Ahead::new(PLANES).with(self.next));
         for (panel, filters) in self.filters.chunks_exact(self.sizes.panel).enumerate() {
             let (_, width) = panel_width(channels, panel * PANEL);
             let tiles = self.band.images * rows * self.frame.columns;
@@ -145,6 +169,7 @@ impl<T: Pixel, O: Output> Kernel for Tiles<'_, T, O> {
                 self.memory.inputs,
                 filters,
                 self.memory.products,
+                &mut ahead,
             );
             self.store(simd, panel * PANEL, width, rows);
         }

@@ -3,7 +3,7 @@
 use super::transforms::{output_tile, pool_tile};
 use super::{INPUTS, OUTPUTS};
 use crate::conv::after::After;
-use crate::simd::{Simd, from_slice, to_slice};
+use crate::simd::{Ahead, Simd, from_slice, to_slice};
 
 /// Where the results of a band go.
 pub(super) trait Output {
@@ -16,6 +16,9 @@ pub(super) trait Output {
         corner: Corner,
         channels: (usize, usize),
     );
+
+    /// Where it stores is asked for as well.
+    fn ask_ahead(&self, ahead: Ahead) -> Ahead;
 }
 
 /// Where a tile lies in its output.
@@ -44,6 +47,10 @@ pub(super) struct Pooled<'a> {
 }
 
 impl Output for Pooled<'_> {
+    fn ask_ahead(&self, ahead: Ahead) -> Ahead {
+        ahead.with(self.out).with(self.winners)
+    }
+
     #[inline(always)]
     fn store<S: Simd>(
         &mut self,
@@ -77,6 +84,10 @@ pub(super) struct Whole<'a> {
 }
 
 impl Output for Whole<'_> {
+    fn ask_ahead(&self, ahead: Ahead) -> Ahead {
+        ahead.with(self.out)
+    }
+
     #[inline(always)]
     fn store<S: Simd>(
         &mut self,

@@ -1,10 +1,11 @@
 //! The matrix products of the planes.
 
 use super::{GAP, PLANES};
-use crate::simd::Simd;
+use crate::simd::{Ahead, Simd};
 
 /// Fills `products`, (plane, tile, channel of the panel), from `inputs`, (plane, tile, depth), and
-/// the `filters` of a panel, (plane, depth, channel). The sizes are (tiles, depth, width).
+/// the `filters` of a panel, (plane, depth, channel). The sizes are (tiles, depth, width). A part of
+/// `ahead` is asked for with each plane.
 #[inline(always)]
 pub(super) fn multiply<S: Simd>(
     simd: S,
@@ -12,8 +13,10 @@ pub(super) fn multiply<S: Simd>(
     inputs: &[f32],
     filters: &[f32],
     products: &mut [f32],
+    ahead: &mut Ahead,
 ) {
     for plane in 0..PLANES {
+        ahead.ask(simd);
         let inputs = &inputs[plane * (tiles * depth + GAP)..][..tiles * depth];
         let filters = &filters[plane * (depth * width + GAP)..][..depth * width];
         let products = &mut products[plane * (tiles * width + GAP)..][..tiles * width];
