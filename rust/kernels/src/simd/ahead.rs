@@ -10,6 +10,7 @@ const SLICES: usize = 3;
 /// Slices that will be read or written soon, asked for part by part while something else is
 /// computed. The hardware foresees a stream only while it runs, and no further than its page: a copy
 /// of some rows, or outputs that are stored after a long sum, wait for memory line by line.
+#[derive(Clone, Copy)]
 pub(crate) struct Ahead {
     parts: usize,
     slices: [Rest; SLICES],

@@ -64,7 +64,7 @@ fn run<T: Pixel, P: Parts, O: Output>(
     let sizes = Sizes::new(frame, bands);
     for_each(outputs, |index, part| {
         let band = bands.band(index);
-        let next = bands.next(index).map_or(&x[..0], |next| &x[frame.input(&next)]);
+        let next = bands.next(index).map(|next| &x[frame.input(&next)]);
         let x = &x[band.image * input..][..band.images * input];
         let output = output(part);
         if has_few_channels(conv) {
@@ -88,6 +88,14 @@ fn run<T: Pixel, P: Parts, O: Output>(
             });
         }
     });
+}
+
+/// The inputs of the band that comes next, and where this one stores; nothing where none comes, as the
+/// outputs of a single image are in the cache.
+#[inline(always)]
+pub(super) fn ahead<T, O: Output>(parts: usize, next: Option<&[T]>, output: &O) -> Ahead {
+    let ahead = Ahead::new(parts);
+    next.map_or(ahead, |next| output.ask_ahead(ahead.with(next)))
 }
 
 /// What is convolved, and how tiles lie on what is stored.
@@ -139,7 +147,7 @@ struct Tiles<'a, T, O> {
     band: Band,
     x: &'a [T],
     /// Of the band that comes next.
-    next: &'a [T],
+    next: Option<&'a [T]>,
     filters: &'a [f32],
     sizes: Sizes,
     memory: Memory<'a>,
@@ -158,7 +166,7 @@ impl<T: Pixel, O: Output> Kernel for Tiles<'_, T, O> {
         let top = OUTPUTS / self.frame.side * self.band.top;
         Inputs { conv: self.frame.conv, x: self.x, grid, top, padded, columns, inputs }
             .transform(simd);
-        let mut ahead = self.output.ask_ahead(Ahead::new(PLANES).with(self.next));
+        let mut ahead = ahead(PLANES, self.next, &self.output);
         for (panel, filters) in self.filters.chunks_exact(self.sizes.panel).enumerate() {
             let (_, width) = panel_width(channels, panel * PANEL);
             let tiles = self.band.images * rows * self.frame.columns;
