@@ -16,6 +16,7 @@ use crate::geometry::ConvGeometry;
 use crate::matmul::{Finish, Left, Product, Start};
 use crate::pixel::Pixel;
 use crate::scratch;
+use crate::simd::Ahead;
 use crate::sums::{add, in_groups, totals};
 use crate::threads::{TileMut, chunks, chunks_mut, for_each};
 use crate::view::{batch_of, slice, slice_mut};
@@ -152,6 +153,7 @@ fn add_weight_gradient<T: Pixel>(g: &ConvGeometry, grad: &[f32], image: &[T], dw
                 start: Start::Out,
                 finish: Finish::Store,
                 out: TileMut::new(dweight, g.out_channels),
+                ahead: Ahead::new(),
             }
             .compute();
         }
@@ -217,6 +219,7 @@ fn correlate<'a>(
             start: windows.bias.map_or(Start::Zero, Start::Bias),
             finish: Finish::Store,
             out: TileMut::new(out, channels),
+            ahead: Ahead::new(),
         }
         .compute();
     }

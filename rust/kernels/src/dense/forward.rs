@@ -7,6 +7,7 @@
 use crate::activation;
 use crate::matmul::{Finish, LONGEST_LIST, Left, Product, Start, lists_pay};
 use crate::scratch;
+use crate::simd::Ahead;
 use crate::sums::total;
 use crate::threads::{self, TileMut, chunks, chunks_mut, for_each, tiles_mut};
 
@@ -90,6 +91,16 @@ fn multiply(
     mut out: TileMut<f32>,
 ) {
     for first in (0..inputs).step_by(DEPTH) {
+        // The next block of both.
+        let next = first + DEPTH;
+        let depth = DEPTH.min(inputs.saturating_sub(next));
+        let ahead = Ahead::new()
+            .with_rows(x.as_ptr().wrapping_add(next), out.rows(), (depth, inputs))
+            .with_rows(
+                weight.as_ptr().wrapping_add(next * outputs),
+                depth,
+                (out.columns(), outputs),
+            );
         Product {
             runs: 1,
             run_length: DEPTH.min(inputs - first),
@@ -102,6 +113,7 @@ fn multiply(
             },
             finish: if first == 0 { Finish::Store } else { Finish::Add },
             out: out.reborrow(),
+            ahead,
         }
         .compute_sparse(finite);
     }
@@ -122,6 +134,7 @@ fn single(x: &[f32], weight: &[f32], bias: Option<&[f32]>, outputs: usize, out: 
                 start: bias.map_or(Start::Zero, Start::Bias),
                 finish: Finish::Store,
                 out: TileMut::new(sums, outputs),
+                ahead: Ahead::new(),
             }
             .compute_alone();
         });

@@ -7,8 +7,8 @@
 use super::dots::Dots;
 use crate::matmul::{Finish, Left, Product, Start, lists_pay};
 use crate::scratch;
-use crate::simd::dispatch;
-use crate::threads::{TileMut, for_each, tiles_mut};
+use crate::simd::{Ahead, dispatch};
+use crate::threads::{self, TileMut, for_each, tiles_mut};
 use crate::transpose::transpose;
 
 /// Input features that one task takes.
@@ -36,26 +36,29 @@ pub(super) fn overwrite(
         });
         return;
     }
+    let rows_of = |block: usize| weight.chunks(FEATURES * outputs).nth(block).unwrap_or(&[]);
+    let threads = threads::threads().unwrap_or(1);
     scratch::with(outputs * batch, |columns| {
         transpose(grad, outputs, TileMut::new(columns, batch));
         let columns = &*columns;
         for_each(tiles(dx), |block, mut dx| {
             let features = dx.columns();
+            let ahead = Ahead::new().with(rows_of(block + threads)).with_rows(
+                dx.as_mut_ptr(),
+                batch,
+                (features, inputs),
+            );
             scratch::with(features * batch, |product| {
                 Product {
                     runs: 1,
                     run_length: outputs,
-                    left: Left {
-                        data: &weight[block * FEATURES * outputs..],
-                        row: outputs,
-                        run: 0,
-                        step: 1,
-                    },
+                    left: Left { data: rows_of(block), row: outputs, run: 0, step: 1 },
                     right: columns,
                     right_row: batch,
                     start: Start::Zero,
                     finish: Finish::Store,
                     out: TileMut::new(product, batch),
+                    ahead,
                 }
                 .compute();
                 transpose(product, batch, dx.reborrow());

@@ -5,7 +5,7 @@ use crate::matmul::{Finish, Left, Product, Start};
 use crate::optimizer::{Rate, Rule};
 use crate::range::finite_range;
 use crate::scratch;
-use crate::simd::{Kernel, Simd, dispatch};
+use crate::simd::{Ahead, Kernel, Simd, dispatch};
 use crate::squared_norm::{in_groups, squares};
 use crate::threads::{TileMut, chunks_mut, for_each};
 use crate::transpose::transpose;
@@ -91,6 +91,7 @@ impl<'a> Factors<'a> {
                 start: Start::Zero,
                 finish,
                 out: TileMut::new(out, outputs),
+                ahead: Ahead::new(),
             }
             .compute_sparse(self.finite);
         });

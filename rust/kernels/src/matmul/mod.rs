@@ -14,8 +14,11 @@ mod sparse;
 pub(crate) use sparse::{LONGEST as LONGEST_LIST, lists_pay};
 
 use crate::optimizer::Rate;
-use crate::simd::{Kernel, LINE, Simd, dispatch, load, store};
+use crate::simd::{Ahead, Kernel, LINE, Simd, dispatch, load, store};
 use crate::threads::TileMut;
+
+/// Terms of a sum for which a part of what is `ahead` is asked: many lines at once would be waited for.
+const STEPS: usize = 8;
 
 /// The left operand: element (m, r, k) is `data[m * row + r * run + k * step]`.
 pub(crate) struct Left<'a> {
@@ -86,6 +89,8 @@ pub(crate) struct Product<'a> {
     pub start: Start<'a>,
     pub finish: Finish,
     pub out: TileMut<'a, f32>,
+    /// What is asked for while dense sums are made.
+    pub ahead: Ahead,
 }
 
 impl Product<'_> {
@@ -136,6 +141,8 @@ impl Product<'_> {
     /// Cuts the output into tiles of `MR` rows by two vectors, and smaller ones at the edges.
     #[inline(always)]
     fn cover<S: Simd, const MR: usize>(mut self, simd: S) {
+        let tiles = self.out.rows().div_ceil(MR) * self.out.columns().div_ceil(2 * S::LANES);
+        self.ahead = self.ahead.in_parts(tiles * self.runs * self.run_length.div_ceil(STEPS));
         let mut column = 0;
         while column < self.out.columns() {
             let left = self.out.columns() - column;
@@ -228,19 +235,22 @@ impl Product<'_> {
             let mut right = self.right.as_ptr().add(column);
             for r in 0..self.runs {
                 let mut left = data.as_ptr().add(row * left_row + r * run);
-                for _ in 0..self.run_length {
-                    let mut vectors = [simd.splat(0.0); NV];
-                    for (v, lanes) in vectors.iter_mut().enumerate() {
-                        *lanes = load::<S, PARTIAL>(simd, count, right.add(v * S::LANES));
-                    }
-                    for (m, sum) in sums.iter_mut().enumerate() {
-                        let factor = simd.splat(*left.add(m * left_row));
-                        for v in 0..NV {
-                            sum[v] = simd.mul_add(factor, vectors[v], sum[v]);
+                for first in (0..self.run_length).step_by(STEPS) {
+                    self.ahead.ask(simd);
+                    for _ in first..self.run_length.min(first + STEPS) {
+                        let mut vectors = [simd.splat(0.0); NV];
+                        for (v, lanes) in vectors.iter_mut().enumerate() {
+                            *lanes = load::<S, PARTIAL>(simd, count, right.add(v * S::LANES));
                         }
+                        for (m, sum) in sums.iter_mut().enumerate() {
+                            let factor = simd.splat(*left.add(m * left_row));
+                            for v in 0..NV {
+                                sum[v] = simd.mul_add(factor, vectors[v], sum[v]);
+                            }
+                        }
+                        left = left.wrapping_add(step);
+                        right = right.wrapping_add(self.right_row);
                     }
-                    left = left.wrapping_add(step);
-                    right = right.wrapping_add(self.right_row);
                 }
             }
 

@@ -36,7 +36,7 @@ pub(super) fn overwrite(pooled: Pooled, weight: &[f32], dx: &mut [f32]) {
         for_each(images, |_, (dx, grad, winners)| {
             scratch::with(padded_size, |padded| {
                 let pooled = Pooled { geometry: pooled.geometry, grad, winners };
-                let ahead = Ahead::new(parts).with(dx);
+                let ahead = Ahead::new().with(dx).in_parts(parts);
                 dispatch(Image { pooled, filters, padded, dx, ahead });
             });
         });

@@ -122,13 +122,14 @@ impl<T: Pixel> Sum<'_, T> {
         let (sums, biases) = self.sums.split_at_mut(conv.out_channels * window);
         let positions = Positions::new(self.pooled, self.cut, band, self.positions);
         let Cut { padded: (_, columns), slices: together, slice: size, .. } = *self.cut;
-        let mut ahead = Ahead::new(conv.out_channels.div_ceil(TOGETHER));
+        let mut ahead = Ahead::new();
         if let Some(next) = next {
             let outputs = self.cut.outputs(next, conv.out_channels);
             ahead = ahead
                 .with(&self.x[self.cut.inputs(next, conv)])
                 .with(&self.pooled.grad[outputs.clone()])
-                .with(&self.pooled.winners[outputs]);
+                .with(&self.pooled.winners[outputs])
+                .in_parts(conv.out_channels.div_ceil(TOGETHER));
         }
         for skipped in (0..slices(conv.in_channels).count()).step_by(together) {
             let slices = slices(conv.in_channels).skip(skipped).take(together);

@@ -8,7 +8,7 @@ use super::inputs::{Inputs, columns_size, padded_size, row_size};
 use super::memory::panel_size;
 use super::product::multiply;
 use super::scatter::Scatter;
-use super::{GAP, OUTPUTS, PANEL, PLANES, panel_width};
+use super::{GAP, OUTPUTS, PANEL, panel_width};
 use crate::conv::padded::image_size;
 use crate::matmul::{Finish, Left, Product, Start};
 use crate::pixel::Pixel;
@@ -55,6 +55,7 @@ impl<T: Pixel> Band<'_, T> {
                 start: Start::Zero,
                 finish,
                 out: TileMut::new(sums, outputs),
+                ahead: Ahead::new(),
             }
             .compute();
         }
@@ -127,7 +128,7 @@ impl<T: Pixel> Kernel for InputGradient<'_, T> {
                 self.u,
                 filters,
                 self.products,
-                &mut Ahead::new(PLANES),
+                &mut Ahead::new(),
             );
             let (products, padded) = (&*self.products, &mut *self.padded);
             Scatter { products, width, first, top, grid, tiles, rows, padded, channels }.add(simd);

@@ -94,8 +94,8 @@ fn run<T: Pixel, P: Parts, O: Output>(
 /// outputs of a single image are in the cache.
 #[inline(always)]
 pub(super) fn ahead<T, O: Output>(parts: usize, next: Option<&[T]>, output: &O) -> Ahead {
-    let ahead = Ahead::new(parts);
-    next.map_or(ahead, |next| output.ask_ahead(ahead.with(next)))
+    let ahead = next.map(|next| output.ask_ahead(Ahead::new().with(next)));
+    ahead.unwrap_or(Ahead::new()).in_parts(parts)
 }
 
 /// What is convolved, and how tiles lie on what is stored.
