@@ -27,7 +27,7 @@ pub(super) fn overwrite(pooled: Pooled, weight: &[f32], dx: &mut [f32]) {
     let (rows, columns) = padded_extent(conv);
     let padded_size = rows * columns * WIDTH.min(conv.in_channels);
     let passes = slices(conv.in_channels).count() * conv.out_channels.div_ceil(CHANNELS);
-    let parts = passes * pool.height.output;
+    let parts = passes * pool.height.output * pool.width.output;
     scratch::with(weight.len() + SLACK, |filters| {
         rearrange(pooled, weight, filters);
         let filters = &*filters;
@@ -101,8 +101,8 @@ impl Image<'_> {
         let patches = kernel == (3, 3) && width == S::LANES;
         let mut position = 0;
         for y in 0..pool.height.output {
-            self.ahead.ask(simd);
             for x in 0..pool.width.output {
+                self.ahead.ask(simd);
                 let element = position * channels + channel;
                 let grads = &self.pooled.grad[element..][..count];
                 let masks = place_masks(simd, &self.pooled.winners[element..][..count]);

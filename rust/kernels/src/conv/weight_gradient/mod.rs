@@ -129,7 +129,7 @@ impl<T: Pixel> Sum<'_, T> {
                 .with(&self.x[self.cut.inputs(next, conv)])
                 .with(&self.pooled.grad[outputs.clone()])
                 .with(&self.pooled.winners[outputs])
-                .in_parts(conv.out_channels.div_ceil(TOGETHER));
+                .in_parts(conv.out_channels);
         }
         for skipped in (0..slices(conv.in_channels).count()).step_by(together) {
             let slices = slices(conv.in_channels).skip(skipped).take(together);
@@ -137,10 +137,10 @@ impl<T: Pixel> Sum<'_, T> {
                 pad_band(conv, self.x, band, slice, columns, target);
             }
             for f in (0..conv.out_channels).step_by(TOGETHER) {
-                ahead.ask(simd);
                 let lists = positions.list(simd, f, &mut self.memory);
                 let filters = sums[f * window..].chunks_exact_mut(window).zip(&mut biases[f..]);
                 for (terms, (sums, bias)) in lists.into_iter().zip(filters) {
+                    ahead.ask(simd);
                     let mut bias = (skipped == 0).then_some(bias);
                     for (index, (first, width)) in slices.clone().enumerate() {
                         let runs = Runs {
