@@ -143,16 +143,19 @@ def _is_faster(job, side, one, other):
     contest = {"one": one, "other": other}
     for key, (variant, batch_size) in contest.items():
         side.worker.prepare(job.kind, key, job.network, weights, variant, batch_size)
-    ratios = []
-    for _ in range(_SEARCH_TURNS):
-        one_rate, other_rate = (
-            batch_size / side.worker.run(key, _SEARCH_SECONDS)
-            for key, (_, batch_size) in contest.items()
-        )
-        ratios.append(one_rate / other_rate)
+    for key in (
+        *contest,
+        *contest,
+    ):  # untimed: PyTorch compiles anew what it compiled before another
+        side.worker.run(key, _SEARCH_SECONDS)
+    ratios, rates = [], {}
+    for turn in range(_SEARCH_TURNS):
+        for key in contest if turn % 2 else reversed(contest):
+            rates[key] = contest[key][1] / side.worker.run(key, _SEARCH_SECONDS)
+        ratios.append(rates["one"] / rates["other"])
     for key in contest:
         side.worker.forget(key)
     ratio = statistics.median(ratios)
-    names = " of ".join(f"{variant} with batch {size}" for variant, size in contest.values())
-    print(f"  {side.name}: {ratio:.2f} x images/s, {names}", flush=True)
+    one, other = (f"{variant}, batch {batch_size}" for variant, batch_size in contest.values())
+    print(f"  {side.name}: {one}: {ratio:.2f} times as fast as {other}", flush=True)
     return ratio > 1

@@ -96,10 +96,10 @@ pub fn batch_norm(
         // would lose the digits of a small variance.
         sample_mean(x, origin);
         let origin = &*origin;
-        let add = |x: &[f32], first: &mut [f32], second: &mut [f32]| {
+        let sum = |x: &[f32], first: &mut [f32], second: &mut [f32]| {
             dispatch(Sums { a: None, x, origin, first, second });
         };
-        sum_images(chunks(x, image), channels, add, |channel, [sum, square]| {
+        sum_images(chunks(x, image), channels, sum, |channel, [sum, square]| {
             let offset = sum / count;
             mean[channel] = (f64::from(origin[channel]) + offset) as f32;
             let difference = square / count - offset * offset;
@@ -185,12 +185,12 @@ pub fn batch_norm_backward(
         let affine = Affine { mean, factor, addend: norm.beta };
         let count = (x.len() / channels) as f64;
         let (of_offset, of_mean) = shares.split_at_mut(channels);
-        let add = |(x, grad): (&[f32], &mut [f32]), first: &mut [f32], second: &mut [f32]| {
+        let sum = |(x, grad): (&[f32], &mut [f32]), first: &mut [f32], second: &mut [f32]| {
             through_activation(norm.activation, affine, x, grad);
             dispatch(Sums { a: Some(grad), x, origin: mean, first, second });
         };
         let images = (chunks(x, image), chunks_mut(grad, image));
-        sum_images(images, channels, add, |channel, [sum, product]| {
+        sum_images(images, channels, sum, |channel, [sum, product]| {
             let spread = f64::from(variance[channel]) + f64::from(norm.epsilon);
             dbeta[channel] = sum as f32;
             dgamma[channel] = (product / spread.sqrt()) as f32;

@@ -133,7 +133,7 @@ impl Panels for Centre<'_> {
     }
 }
 
-/// The sums of [`sum_images`] over one image.
+/// The sums over an image of `a`, and of `a * (x - origin)`; `a` is `x - origin` where none is given.
 pub(super) struct Sums<'a> {
     pub a: Option<&'a [f32]>,
     pub x: &'a [f32],

@@ -48,6 +48,10 @@ impl Bands {
         bands_mut(out, self.height * self.row, self.rows * self.row)
     }
 
+    fn per_image(&self) -> usize {
+        self.height.div_ceil(self.rows)
+    }
+
     /// The band of a turn.
     pub fn band(&self, index: usize) -> Band {
         if self.images > 1 {
@@ -55,17 +59,15 @@ impl Bands {
             let images = self.images.min(self.batch - image);
             return Band { image, images, top: 0, rows: self.height };
         }
-        let per_image = self.height.div_ceil(self.rows);
-        let top = index % per_image * self.rows;
+        let top = index % self.per_image() * self.rows;
         let rows = self.rows.min(self.height - top);
-        Band { image: index / per_image, images: 1, top, rows }
+        Band { image: index / self.per_image(), images: 1, top, rows }
     }
 
     /// The band that the thread of a turn probably gets next.
     pub fn next(&self, index: usize) -> Option<Band> {
-        let per_image = if self.images > 1 { 1 } else { self.height.div_ceil(self.rows) };
         let index = index + self.threads;
-        (index < self.batch.div_ceil(self.images) * per_image).then(|| self.band(index))
+        (index < self.batch.div_ceil(self.images) * self.per_image()).then(|| self.band(index))
     }
 
     /// The most images that a band has, and the most rows of each.

@@ -21,7 +21,7 @@ const FEATURES: usize = 32;
 const VALUES: usize = 1 << 13;
 /// Inputs of a block. The sum over a block starts at 0, that over the first at the bias, and blocks
 /// are added in order; at 128 columns its weights are 256 KB, and stay in the second-level cache
-/// for all images of a tile.
+/// for all images of a tile, beside the next, which come meanwhile.
 const DEPTH: usize = LONGEST_LIST;
 
 /// Of a layer: what it does beside the product.

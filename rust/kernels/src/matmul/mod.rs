@@ -17,8 +17,9 @@ use crate::optimizer::Rate;
 use crate::simd::{Ahead, Kernel, LINE, Simd, dispatch, load, store};
 use crate::threads::TileMut;
 
-/// Terms of a sum for which a part of what is `ahead` is asked: many lines at once would be waited for.
-const STEPS: usize = 8;
+/// After so many terms the next part of what is ahead is asked for: of many lines at once the last
+/// would be waited for.
+const TERMS: usize = 8;
 
 /// The left operand: element (m, r, k) is `data[m * row + r * run + k * step]`.
 pub(crate) struct Left<'a> {
@@ -130,37 +131,54 @@ impl Kernel for Product<'_> {
         // Rows that fill the registers: 16 accumulators of 32 registers (AVX-512), 12 of 16
         // (AVX2), 8 of 16 (SSE, NEON).
         match S::LANES {
-            16 => self.cover::<S, 8>(simd),
-            8 => self.cover::<S, 6>(simd),
-            _ => self.cover::<S, 4>(simd),
+            16 => self.cover_asking::<S, 8>(simd),
+            8 => self.cover_asking::<S, 6>(simd),
+            _ => self.cover_asking::<S, 4>(simd),
         }
     }
 }
 
 impl Product<'_> {
-    /// Cuts the output into tiles of `MR` rows by two vectors, and smaller ones at the edges.
+    /// A product that asks for nothing is spared the turns in which it would.
     #[inline(always)]
-    fn cover<S: Simd, const MR: usize>(mut self, simd: S) {
+    fn cover_asking<S: Simd, const MR: usize>(self, simd: S) {
+        if self.ahead.is_empty() {
+            self.cover::<S, MR, false>(simd);
+        } else {
+            self.cover::<S, MR, true>(simd);
+        }
+    }
+
+    /// Cuts the output into tiles of `MR` rows by two vectors, and smaller ones at the edges. `ASKS`:
+    /// for what is ahead.
+    #[inline(always)]
+    fn cover<S: Simd, const MR: usize, const ASKS: bool>(mut self, simd: S) {
         let tiles = self.out.rows().div_ceil(MR) * self.out.columns().div_ceil(2 * S::LANES);
-        self.ahead = self.ahead.in_parts(tiles * self.runs * self.run_length.div_ceil(STEPS));
+        self.ahead = self.ahead.in_parts(tiles * self.runs * self.run_length.div_ceil(TERMS));
         let mut column = 0;
         while column < self.out.columns() {
             let left = self.out.columns() - column;
             if left >= 2 * S::LANES {
-                self.column_of_tiles::<S, MR, 2, false>(simd, column);
+                self.column_of_tiles::<S, MR, 2, false, ASKS>(simd, column);
                 column += 2 * S::LANES;
             } else if left >= S::LANES {
-                self.column_of_tiles::<S, MR, 1, false>(simd, column);
+                self.column_of_tiles::<S, MR, 1, false, ASKS>(simd, column);
                 column += S::LANES;
             } else {
-                self.column_of_tiles::<S, MR, 1, true>(simd, column);
+                self.column_of_tiles::<S, MR, 1, true, ASKS>(simd, column);
                 column += left;
             }
         }
     }
 
     #[inline(always)]
-    fn column_of_tiles<S: Simd, const MR: usize, const NV: usize, const PARTIAL: bool>(
+    fn column_of_tiles<
+        S: Simd,
+        const MR: usize,
+        const NV: usize,
+        const PARTIAL: bool,
+        const ASKS: bool,
+    >(
         &mut self,
         simd: S,
         column: usize,
@@ -168,22 +186,22 @@ impl Product<'_> {
         let mut row = 0;
         let rows = self.out.rows();
         while rows - row >= MR {
-            self.tile::<S, MR, NV, PARTIAL>(simd, row, column);
+            self.tile::<S, MR, NV, PARTIAL, ASKS>(simd, row, column);
             row += MR;
         }
         while rows - row >= 2 {
-            self.tile::<S, 2, NV, PARTIAL>(simd, row, column);
+            self.tile::<S, 2, NV, PARTIAL, ASKS>(simd, row, column);
             row += 2;
         }
         if row < rows {
-            self.tile::<S, 1, NV, PARTIAL>(simd, row, column);
+            self.tile::<S, 1, NV, PARTIAL, ASKS>(simd, row, column);
         }
     }
 
     /// `MR` rows by `NV` vectors from (row, column) on. `PARTIAL`: the vector is wider than the
     /// columns left.
     #[inline(always)]
-    fn tile<S: Simd, const MR: usize, const NV: usize, const PARTIAL: bool>(
+    fn tile<S: Simd, const MR: usize, const NV: usize, const PARTIAL: bool, const ASKS: bool>(
         &mut self,
         simd: S,
         row: usize,
@@ -235,22 +253,22 @@ impl Product<'_> {
             let mut right = self.right.as_ptr().add(column);
             for r in 0..self.runs {
                 let mut left = data.as_ptr().add(row * left_row + r * run);
-                for first in (0..self.run_length).step_by(STEPS) {
-                    self.ahead.ask(simd);
-                    for _ in first..self.run_length.min(first + STEPS) {
-                        let mut vectors = [simd.splat(0.0); NV];
-                        for (v, lanes) in vectors.iter_mut().enumerate() {
-                            *lanes = load::<S, PARTIAL>(simd, count, right.add(v * S::LANES));
-                        }
-                        for (m, sum) in sums.iter_mut().enumerate() {
-                            let factor = simd.splat(*left.add(m * left_row));
-                            for v in 0..NV {
-                                sum[v] = simd.mul_add(factor, vectors[v], sum[v]);
-                            }
-                        }
-                        left = left.wrapping_add(step);
-                        right = right.wrapping_add(self.right_row);
+                for term in 0..self.run_length {
+                    if ASKS && term % TERMS == 0 {
+                        self.ahead.ask(simd);
                     }
+                    let mut vectors = [simd.splat(0.0); NV];
+                    for (v, lanes) in vectors.iter_mut().enumerate() {
+                        *lanes = load::<S, PARTIAL>(simd, count, right.add(v * S::LANES));
+                    }
+                    for (m, sum) in sums.iter_mut().enumerate() {
+                        let factor = simd.splat(*left.add(m * left_row));
+                        for v in 0..NV {
+                            sum[v] = simd.mul_add(factor, vectors[v], sum[v]);
+                        }
+                    }
+                    left = left.wrapping_add(step);
+                    right = right.wrapping_add(self.right_row);
                 }
             }
 

@@ -56,7 +56,7 @@ impl Ahead {
         self
     }
 
-    /// The same, to be asked for in so many parts.
+    /// What was named so far is asked for in so many parts, at most.
     pub fn in_parts(mut self, parts: usize) -> Self {
         for piece in &mut self.pieces[..self.count] {
             piece.part = (piece.rows * piece.width.div_ceil(BYTES)).div_ceil(parts.max(1));
@@ -64,15 +64,24 @@ impl Ahead {
         self
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     /// Asks for the next part of each piece.
     #[inline(always)]
     pub fn ask<S: Simd>(&mut self, simd: S) {
+        self.next_part(|line| simd.prefetch_l2(line));
+    }
+
+    #[inline(always)]
+    fn next_part(&mut self, mut ask: impl FnMut(*const u8)) {
         for piece in &mut self.pieces[..self.count] {
             for _ in 0..piece.part {
                 if piece.rows == 0 {
                     break;
                 }
-                simd.prefetch_l2(piece.start.wrapping_add(piece.at));
+                ask(piece.start.wrapping_add(piece.at));
                 piece.at += BYTES;
                 if piece.at >= piece.width {
                     piece.at = 0;
@@ -81,5 +90,38 @@ impl Ahead {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_is_asked_for_once() {
+        let memory = [0.0f32; 1000];
+        let address = |element: usize| memory.as_ptr().wrapping_add(element).cast::<u8>();
+        for parts in [1, 3, 7, 100] {
+            // Three rows of 40 floats, two lines and a half each, and a slice of 33 bytes.
+            let bytes = [0u8; 33];
+            let ahead = Ahead::new().with_rows(address(0).cast::<f32>(), 3, (40, 100)).with(&bytes);
+            let mut ahead = ahead.in_parts(parts);
+            let mut asked = Vec::new();
+            for _ in 0..parts {
+                ahead.next_part(|line| asked.push(line));
+            }
+            asked.sort();
+            let rows = [0, 100, 200].map(|row| [row, row + 16, row + 32].map(address));
+            let mut expected = rows.concat();
+            expected.push(bytes.as_ptr());
+            expected.sort();
+            assert_eq!(asked, expected);
+        }
+    }
+
+    #[test]
+    fn no_memory_is_no_line() {
+        let mut ahead = Ahead::new().with::<f32>(&[]).with_rows(&0.0f32, 0, (5, 5)).in_parts(2);
+        ahead.next_part(|_| panic!("asked for nothing"));
     }
 }

@@ -64,7 +64,7 @@ pub(crate) fn for_each<P: Parts>(parts: P, body: impl Fn(usize, P::Part) + Sync)
     if count > 1 {
         current().for_each(count, &turn);
     } else if count == 1 {
-        turn(0); // to ask for the pool is a call of the system
+        turn(0); // `current` asks the system for the process
     }
 }
 

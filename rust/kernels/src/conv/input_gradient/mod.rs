@@ -26,8 +26,6 @@ pub(super) fn overwrite(pooled: Pooled, weight: &[f32], dx: &mut [f32]) {
     let output = image_size(pool.output_shape());
     let (rows, columns) = padded_extent(conv);
     let padded_size = rows * columns * WIDTH.min(conv.in_channels);
-    let passes = slices(conv.in_channels).count() * conv.out_channels.div_ceil(CHANNELS);
-    let parts = passes * pool.height.output * pool.width.output;
     scratch::with(weight.len() + SLACK, |filters| {
         rearrange(pooled, weight, filters);
         let filters = &*filters;
@@ -36,8 +34,7 @@ pub(super) fn overwrite(pooled: Pooled, weight: &[f32], dx: &mut [f32]) {
         for_each(images, |_, (dx, grad, winners)| {
             scratch::with(padded_size, |padded| {
                 let pooled = Pooled { geometry: pooled.geometry, grad, winners };
-                let ahead = Ahead::new().with(dx).in_parts(parts);
-                dispatch(Image { pooled, filters, padded, dx, ahead });
+                dispatch(Image { pooled, filters, padded, dx });
             });
         });
     });
@@ -68,8 +65,6 @@ struct Image<'a> {
     /// One slice of the gradient, padded.
     padded: &'a mut [f32],
     dx: &'a mut [f32],
-    /// `dx`, a part for each row of each pass.
-    ahead: Ahead,
 }
 
 impl Kernel for Image<'_> {
@@ -77,11 +72,16 @@ impl Kernel for Image<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(mut self, simd: S) {
-        let conv = &self.pooled.geometry.conv;
+        let (conv, pool) = (&self.pooled.geometry.conv, &self.pooled.geometry.pool);
+        let [height, columns, channels] = conv.input_shape();
         for (first, width) in slices(conv.in_channels) {
             self.padded.fill(0.0);
+            let passes = conv.out_channels.div_ceil(CHANNELS);
+            let mut ahead = Ahead::new()
+                .with_rows(&raw const self.dx[first], height * columns, (width, channels))
+                .in_parts(passes * pool.height.output * pool.width.output);
             for channel in (0..conv.out_channels).step_by(CHANNELS) {
-                self.add_channels(simd, channel, first, width);
+                self.add_channels(simd, channel, (first, width), &mut ahead);
             }
             self.crop(first, width);
         }
@@ -91,7 +91,13 @@ impl Kernel for Image<'_> {
 impl Image<'_> {
     /// Adds what `CHANNELS` output channels from `channel` on give to one slice.
     #[inline(always)]
-    fn add_channels<S: Simd>(&mut self, simd: S, channel: usize, first: usize, width: usize) {
+    fn add_channels<S: Simd>(
+        &mut self,
+        simd: S,
+        channel: usize,
+        (first, width): (usize, usize),
+        ahead: &mut Ahead,
+    ) {
         let (conv, pool) = (&self.pooled.geometry.conv, &self.pooled.geometry.pool);
         let channels = conv.out_channels;
         let count = CHANNELS.min(channels - channel);
@@ -102,7 +108,7 @@ impl Image<'_> {
         let mut position = 0;
         for y in 0..pool.height.output {
             for x in 0..pool.width.output {
-                self.ahead.ask(simd);
+                ahead.ask(simd);
                 let element = position * channels + channel;
                 let grads = &self.pooled.grad[element..][..count];
                 let masks = place_masks(simd, &self.pooled.winners[element..][..count]);

@@ -73,7 +73,7 @@ impl Cut {
         first * width * channels..last * width * channels
     }
 
-    /// The rows of the input that they lie in, as elements of the batch.
+    /// About what the input of a band is, as elements of the batch.
     pub fn inputs(&self, band: &Band, conv: &ConvGeometry) -> Range<usize> {
         let [height, width, channels] = conv.input_shape();
         let row = |y: usize| (2 * y).min(height);

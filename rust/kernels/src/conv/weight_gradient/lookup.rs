@@ -20,7 +20,7 @@ use crate::sums::{in_groups, totals};
 
 /// Side of the kernel.
 const TAPS: usize = 3;
-/// How many elements ahead gradients and winners are asked for when they are read first.
+/// How many elements ahead the first pass over gradients and winners asks for them.
 const AHEAD: usize = 1024;
 /// Lanes below which a pick is no instruction.
 const LEAST: usize = 8;

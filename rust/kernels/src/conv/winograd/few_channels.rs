@@ -6,7 +6,7 @@
 //! inputs a pixel is too short a vector: their columns are split by their place in a tile, so that
 //! lanes run along the tiles side by side.
 
-use super::forward::{Frame, ahead};
+use super::forward::{Frame, asked};
 use super::outputs::Output;
 use super::transforms::{transform_input, transform_output};
 use super::{GAP, INPUTS, OUTPUTS, PANEL, PLANES, panel_width};
@@ -29,7 +29,7 @@ pub(super) struct Tiles<'a, T, O> {
     pub band: Band,
     /// Whole images.
     pub x: &'a [T],
-    /// Of the band that comes next.
+    /// Of the band that comes next, if anything is to be asked for ahead.
     pub next: Option<&'a [T]>,
     pub filters: &'a [f32],
     /// Floats of a panel of `filters`.
@@ -70,7 +70,7 @@ impl<T: Pixel, O: Output> Kernel for Tiles<'_, T, O> {
         let (line, rest) = rest.split_at_mut(line_size(self.frame));
         let (inputs, transformed) = rest.split_at_mut(PLANES * PLANE);
         let parts = self.band.images * rows * columns.div_ceil(block);
-        let mut ahead = ahead(parts, self.next, &self.output);
+        let mut ahead = asked(self.next, &self.output, parts);
         for (index, image) in self.x.chunks_exact(image_size(conv.input_shape())).enumerate() {
             split(conv, image, top, phase, columns + 1, line, padded);
             for y in 0..rows {

@@ -64,7 +64,9 @@ fn run<T: Pixel, P: Parts, O: Output>(
     let sizes = Sizes::new(frame, bands);
     for_each(outputs, |index, part| {
         let band = bands.band(index);
-        let next = bands.next(index).map(|next| &x[frame.input(&next)]);
+        // The outputs of a single image are in the cache.
+        let next = (x.len() > input)
+            .then(|| bands.next(index).map_or(&x[..0], |next| &x[frame.input(&next)]));
         let x = &x[band.image * input..][..band.images * input];
         let output = output(part);
         if has_few_channels(conv) {
@@ -90,12 +92,11 @@ fn run<T: Pixel, P: Parts, O: Output>(
     });
 }
 
-/// The inputs of the band that comes next, and where this one stores; nothing where none comes, as the
-/// outputs of a single image are in the cache.
+/// The inputs of the band that comes next, and where this one stores.
 #[inline(always)]
-pub(super) fn ahead<T, O: Output>(parts: usize, next: Option<&[T]>, output: &O) -> Ahead {
-    let ahead = next.map(|next| output.ask_ahead(Ahead::new().with(next)));
-    ahead.unwrap_or(Ahead::new()).in_parts(parts)
+pub(super) fn asked<T, O: Output>(next: Option<&[T]>, output: &O, parts: usize) -> Ahead {
+    let ahead = next.map(|next| output.add_to(Ahead::new().with(next)));
+    ahead.unwrap_or_else(Ahead::new).in_parts(parts)
 }
 
 /// What is convolved, and how tiles lie on what is stored.
@@ -120,7 +121,7 @@ impl<'a> Frame<'a> {
         Bands::new(self.output, batch, tiles.div_ceil(self.columns) * self.side, self.side)
     }
 
-    /// The rows that the outputs of a band lie in, as elements of the batch.
+    /// About what a band is computed from, as elements of the batch.
     fn input(&self, band: &Band) -> Range<usize> {
         let [height, width, channels] = self.conv.input_shape();
         let row = |y: usize| (OUTPUTS / self.side * y).min(height);
@@ -146,7 +147,7 @@ struct Tiles<'a, T, O> {
     frame: &'a Frame<'a>,
     band: Band,
     x: &'a [T],
-    /// Of the band that comes next.
+    /// Of the band that comes next, if anything is to be asked for ahead.
     next: Option<&'a [T]>,
     filters: &'a [f32],
     sizes: Sizes,
@@ -166,7 +167,7 @@ impl<T: Pixel, O: Output> Kernel for Tiles<'_, T, O> {
         let top = OUTPUTS / self.frame.side * self.band.top;
         Inputs { conv: self.frame.conv, x: self.x, grid, top, padded, columns, inputs }
             .transform(simd);
-        let mut ahead = ahead(PLANES, self.next, &self.output);
+        let mut ahead = asked(self.next, &self.output, PLANES);
         for (panel, filters) in self.filters.chunks_exact(self.sizes.panel).enumerate() {
             let (_, width) = panel_width(channels, panel * PANEL);
             let tiles = self.band.images * rows * self.frame.columns;

@@ -17,8 +17,8 @@ pub(super) trait Output {
         channels: (usize, usize),
     );
 
-    /// Where it stores is asked for as well.
-    fn ask_ahead(&self, ahead: Ahead) -> Ahead;
+    /// With where it stores.
+    fn add_to(&self, ahead: Ahead) -> Ahead;
 }
 
 /// Where a tile lies in its output.
@@ -47,7 +47,7 @@ pub(super) struct Pooled<'a> {
 }
 
 impl Output for Pooled<'_> {
-    fn ask_ahead(&self, ahead: Ahead) -> Ahead {
+    fn add_to(&self, ahead: Ahead) -> Ahead {
         ahead.with(self.out).with(self.winners)
     }
 
@@ -84,7 +84,7 @@ pub(super) struct Whole<'a> {
 }
 
 impl Output for Whole<'_> {
-    fn ask_ahead(&self, ahead: Ahead) -> Ahead {
+    fn add_to(&self, ahead: Ahead) -> Ahead {
         ahead.with(self.out)
     }
 

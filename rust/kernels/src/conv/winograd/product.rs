@@ -5,7 +5,7 @@ use crate::simd::{Ahead, Simd};
 
 /// Fills `products`, (plane, tile, channel of the panel), from `inputs`, (plane, tile, depth), and
 /// the `filters` of a panel, (plane, depth, channel). The sizes are (tiles, depth, width). A part of
-/// `ahead` is asked for with each plane.
+/// what is `ahead` is asked for with each plane.
 #[inline(always)]
 pub(super) fn multiply<S: Simd>(
     simd: S,
