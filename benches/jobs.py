@@ -143,10 +143,8 @@ def _is_faster(job, side, one, other):
     contest = {"one": one, "other": other}
     for key, (variant, batch_size) in contest.items():
         side.worker.prepare(job.kind, key, job.network, weights, variant, batch_size)
-    for key in (
-        *contest,
-        *contest,
-    ):  # untimed: PyTorch compiles anew what it compiled before another
+    # Untimed: PyTorch compiles anew what it had compiled before the other was prepared.
+    for key in (*contest, *contest):
         side.worker.run(key, _SEARCH_SECONDS)
     ratios, rates = [], {}
     for turn in range(_SEARCH_TURNS):

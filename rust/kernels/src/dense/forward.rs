@@ -91,9 +91,11 @@ fn multiply(
     mut out: TileMut<f32>,
 ) {
     for first in (0..inputs).step_by(DEPTH) {
-        // The next block of both.
+        // The next block of both. The product of a few images is no more than reading the weights, and
+        // leaves no time to ask for more.
         let next = first + DEPTH;
-        let depth = DEPTH.min(inputs.saturating_sub(next));
+        let few = out.rows() < IMAGES;
+        let depth = if few { 0 } else { DEPTH.min(inputs.saturating_sub(next)) };
         let ahead = Ahead::new()
             .with_rows(x.as_ptr().wrapping_add(next), out.rows(), (depth, inputs))
             .with_rows(

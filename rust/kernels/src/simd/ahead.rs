@@ -7,6 +7,15 @@ const BYTES: usize = LINE * size_of::<f32>();
 /// The most pieces of memory.
 const PIECES: usize = 3;
 
+/// A second-level cache, about. A layer whose batch is no larger finds it there, and asking would only
+/// take time: at batch 8 the convolutions of the reference network took 4 to 8 % longer.
+const CACHE: usize = 1 << 20;
+
+/// Whether so many bytes, those of a layer's batch, are worth asking for.
+pub(crate) fn worth_asking(bytes: usize) -> bool {
+    bytes > CACHE
+}
+
 /// Memory that will be read or written soon, asked for part by part while something else is
 /// computed. The hardware foresees a stream only while it runs, and no further than its page: a copy
 /// of some rows, or outputs that are stored after a long sum, wait for memory line by line.
@@ -65,7 +74,7 @@ impl Ahead {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.count == 0
+        self.pieces[..self.count].iter().all(|piece| piece.rows == 0)
     }
 
     /// Asks for the next part of each piece.

@@ -21,7 +21,7 @@ mod portable;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use ahead::Ahead;
+pub(crate) use ahead::{Ahead, worth_asking};
 pub use isa::{Isa, isa};
 pub(crate) use partial::{add_to_slice, from_slice, load, load_up_to, store, to_slice};
 pub(crate) use portable::Portable;

@@ -14,7 +14,7 @@ use super::block::Pooled;
 use super::padded::{image_size, padded_extent};
 use super::slices::{SLACK, WIDTH, slices};
 use crate::scratch;
-use crate::simd::{Ahead, Kernel, Simd, dispatch};
+use crate::simd::{Ahead, Kernel, Simd, dispatch, worth_asking};
 use crate::threads::{chunks, chunks_mut, for_each};
 
 /// Output channels of a mask.
@@ -26,6 +26,7 @@ pub(super) fn overwrite(pooled: Pooled, weight: &[f32], dx: &mut [f32]) {
     let output = image_size(pool.output_shape());
     let (rows, columns) = padded_extent(conv);
     let padded_size = rows * columns * WIDTH.min(conv.in_channels);
+    let asks = worth_asking(size_of_val(dx));
     scratch::with(weight.len() + SLACK, |filters| {
         rearrange(pooled, weight, filters);
         let filters = &*filters;
@@ -34,7 +35,7 @@ pub(super) fn overwrite(pooled: Pooled, weight: &[f32], dx: &mut [f32]) {
         for_each(images, |_, (dx, grad, winners)| {
             scratch::with(padded_size, |padded| {
                 let pooled = Pooled { geometry: pooled.geometry, grad, winners };
-                dispatch(Image { pooled, filters, padded, dx });
+                dispatch(Image { pooled, filters, padded, dx, asks });
             });
         });
     });
@@ -65,6 +66,8 @@ struct Image<'a> {
     /// One slice of the gradient, padded.
     padded: &'a mut [f32],
     dx: &'a mut [f32],
+    /// Whether `dx` is asked for ahead.
+    asks: bool,
 }
 
 impl Kernel for Image<'_> {
@@ -77,8 +80,9 @@ impl Kernel for Image<'_> {
         for (first, width) in slices(conv.in_channels) {
             self.padded.fill(0.0);
             let passes = conv.out_channels.div_ceil(CHANNELS);
+            let pixels = if self.asks { height * columns } else { 0 };
             let mut ahead = Ahead::new()
-                .with_rows(&raw const self.dx[first], height * columns, (width, channels))
+                .with_rows(&raw const self.dx[first], pixels, (width, channels))
                 .in_parts(passes * pool.height.output * pool.width.output);
             for channel in (0..conv.out_channels).step_by(CHANNELS) {
                 self.add_channels(simd, channel, (first, width), &mut ahead);

@@ -24,7 +24,7 @@ use super::slices::{WIDTH, pad_slice, pixel, slices};
 use crate::geometry::ConvGeometry;
 use crate::pixel::Pixel;
 use crate::scratch::{self, Free, lend};
-use crate::simd::{Ahead, Kernel, Simd, dispatch};
+use crate::simd::{Ahead, Kernel, Simd, dispatch, worth_asking};
 use crate::sums::{add, in_groups};
 use crate::threads::{chunks_mut, for_each};
 
@@ -123,7 +123,8 @@ impl<T: Pixel> Sum<'_, T> {
         let positions = Positions::new(self.pooled, self.cut, band, self.positions);
         let Cut { padded: (_, columns), slices: together, slice: size, .. } = *self.cut;
         let mut ahead = Ahead::new();
-        if let Some(next) = next {
+        let bytes = size_of_val(self.x) + size_of_val(self.pooled.grad);
+        if let Some(next) = next.filter(|_| worth_asking(bytes)) {
             let outputs = self.cut.outputs(next, conv.out_channels);
             ahead = ahead
                 .with(&self.x[self.cut.inputs(next, conv)])

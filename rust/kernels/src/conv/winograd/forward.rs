@@ -17,7 +17,7 @@ use crate::conv::padded::image_size;
 use crate::geometry::{BlockGeometry, ConvGeometry};
 use crate::pixel::Pixel;
 use crate::scratch;
-use crate::simd::{Ahead, Kernel, Simd, dispatch};
+use crate::simd::{Ahead, Kernel, Simd, dispatch, worth_asking};
 use crate::threads::{Parts, for_each};
 
 /// As [`crate::conv::conv_pool`], for a geometry that [`super::suits`]; the slices have its shapes.
@@ -62,11 +62,11 @@ fn run<T: Pixel, P: Parts, O: Output>(
     let conv = frame.conv;
     let input = image_size(conv.input_shape());
     let sizes = Sizes::new(frame, bands);
+    let outputs_size = x.len() / input * image_size(frame.output) * size_of::<f32>();
+    let asks = worth_asking(size_of_val(x) + outputs_size);
     for_each(outputs, |index, part| {
         let band = bands.band(index);
-        // The outputs of a single image are in the cache.
-        let next = (x.len() > input)
-            .then(|| bands.next(index).map_or(&x[..0], |next| &x[frame.input(&next)]));
+        let next = asks.then(|| bands.next(index).map_or(&x[..0], |next| &x[frame.input(&next)]));
         let x = &x[band.image * input..][..band.images * input];
         let output = output(part);
         if has_few_channels(conv) {
