@@ -1,5 +1,7 @@
 //! Copies of one image with zeros around it, so that kernels have no edge branches.
 
+use std::ops::Range;
+
 use crate::geometry::{Axis, ConvGeometry};
 use crate::pixel::Pixel;
 
@@ -51,7 +53,7 @@ fn position(index: usize, offset: isize, spacing: usize) -> usize {
 }
 
 /// The indices below `size` whose position is inside `0..limit`.
-fn landing(size: usize, limit: usize, offset: isize, spacing: usize) -> std::ops::Range<usize> {
+fn landing(size: usize, limit: usize, offset: isize, spacing: usize) -> Range<usize> {
     let first = if offset < 0 { offset.unsigned_abs().div_ceil(spacing) } else { 0 };
     let end = match limit.checked_add_signed(-offset) {
         Some(room) => room.div_ceil(spacing).min(size),
@@ -63,6 +65,18 @@ fn landing(size: usize, limit: usize, offset: isize, spacing: usize) -> std::ops
 /// Elements of one image.
 pub(crate) fn image_size(shape: [usize; 3]) -> usize {
     shape.iter().product()
+}
+
+/// The elements of a batch from the first of `rows` in the first of `images` to the last in the last;
+/// rows beyond the height are left out.
+pub(super) fn span(
+    [height, width, channels]: [usize; 3],
+    images: Range<usize>,
+    rows: Range<usize>,
+) -> Range<usize> {
+    let start = images.start * height + rows.start.min(height);
+    let end = (images.end - 1) * height + rows.end.min(height);
+    start * width * channels..end * width * channels
 }
 
 /// Rows and columns that windows reach; padding beyond them is never read.

@@ -61,11 +61,8 @@ pub(crate) fn for_each<P: Parts>(parts: P, body: impl Fn(usize, P::Part) + Sync)
         // SAFETY: each index below the count is taken once.
         body(index, unsafe { parts.part(index) });
     };
-    if count > 1 {
-        current().for_each(count, &turn);
-    } else if count == 1 {
-        turn(0); // `current` asks the system for the process
-    }
+    // A single turn needs no pool, and `current` asks the system which process this is.
+    if count > 1 { current().for_each(count, &turn) } else { (0..count).for_each(turn) }
 }
 
 /// The pool of this process, or the one that it was forked with.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::conv::padded::padded_extent;
+use crate::conv::padded::{padded_extent, span};
 use crate::conv::slices::{SLACK, WIDTH, pixel};
 use crate::geometry::{BlockGeometry, ConvGeometry};
 use crate::sums::GROUPS;
@@ -68,18 +68,12 @@ impl Cut {
     /// The pooled elements of a band: all rows of some images, or some rows of one.
     pub fn outputs(&self, band: &Band, channels: usize) -> Range<usize> {
         let (height, width) = self.pooled;
-        let first = band.images.start * height + band.rows.start;
-        let last = (band.images.end - 1) * height + band.rows.end;
-        first * width * channels..last * width * channels
+        span([height, width, channels], band.images.clone(), band.rows.clone())
     }
 
     /// About what the input of a band is, as elements of the batch.
     pub fn inputs(&self, band: &Band, conv: &ConvGeometry) -> Range<usize> {
-        let [height, width, channels] = conv.input_shape();
-        let row = |y: usize| (2 * y).min(height);
-        let first = band.images.start * height + row(band.rows.start);
-        let last = (band.images.end - 1) * height + row(band.rows.end);
-        first * width * channels..last * width * channels
+        span(conv.input_shape(), band.images.clone(), 2 * band.rows.start..2 * band.rows.end)
     }
 
     /// Pooled pixels of the largest band.

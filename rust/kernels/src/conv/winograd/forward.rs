@@ -13,7 +13,7 @@ use super::{
 use crate::conv::Parameters;
 use crate::conv::after::After;
 use crate::conv::bands::{Band, Bands};
-use crate::conv::padded::image_size;
+use crate::conv::padded::{image_size, span};
 use crate::geometry::{BlockGeometry, ConvGeometry};
 use crate::pixel::Pixel;
 use crate::scratch;
@@ -123,11 +123,9 @@ impl<'a> Frame<'a> {
 
     /// About what a band is computed from, as elements of the batch.
     fn input(&self, band: &Band) -> Range<usize> {
-        let [height, width, channels] = self.conv.input_shape();
-        let row = |y: usize| (OUTPUTS / self.side * y).min(height);
-        let first = band.image * height + row(band.top);
-        let last = (band.image + band.images - 1) * height + row(band.top + band.rows);
-        first * width * channels..last * width * channels
+        let (scale, images) = (OUTPUTS / self.side, band.image..band.image + band.images);
+        let rows = scale * band.top..scale * (band.top + band.rows);
+        span(self.conv.input_shape(), images, rows)
     }
 
     /// Of a tile, (row, column) of those of an image in a band.
