@@ -10,7 +10,6 @@ pub(super) struct Bands {
     batch: usize,
     images: usize,
     rows: usize,
-    threads: usize,
 }
 
 /// What one turn works on: `rows` output rows from `top` on, in each of `images` images from
@@ -36,7 +35,7 @@ impl Bands {
         // An even cut: of three bands on two threads the last would be waited for.
         let bands = height.div_ceil(rows).next_multiple_of(threads.div_ceil(batch.max(1)));
         let rows = height.div_ceil(bands).next_multiple_of(step).min(height);
-        Self { height, row: width * channels, batch, images, rows, threads }
+        Self { height, row: width * channels, batch, images, rows }
     }
 
     /// The output of the batch, cut into bands.
@@ -66,7 +65,7 @@ impl Bands {
 
     /// The band that the thread of a turn probably gets next.
     pub fn next(&self, index: usize) -> Option<Band> {
-        let index = index + self.threads;
+        let index = index + 1;
         (index < self.batch.div_ceil(self.images) * self.per_image()).then(|| self.band(index))
     }
 

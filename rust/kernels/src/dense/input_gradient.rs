@@ -8,7 +8,7 @@ use super::dots::Dots;
 use crate::matmul::{Finish, Left, Product, Start, lists_pay};
 use crate::scratch;
 use crate::simd::{Ahead, dispatch};
-use crate::threads::{self, TileMut, for_each, tiles_mut};
+use crate::threads::{TileMut, for_each, tiles_mut};
 use crate::transpose::transpose;
 
 /// Input features that one task takes.
@@ -37,13 +37,12 @@ pub(super) fn overwrite(
         return;
     }
     let rows_of = |block: usize| weight.chunks(FEATURES * outputs).nth(block).unwrap_or(&[]);
-    let threads = threads::threads().unwrap_or(1);
     scratch::with(outputs * batch, |columns| {
         transpose(grad, outputs, TileMut::new(columns, batch));
         let columns = &*columns;
         for_each(tiles(dx), |block, mut dx| {
             let features = dx.columns();
-            let ahead = Ahead::new().with(rows_of(block + threads)).with_rows(
+            let ahead = Ahead::new().with(rows_of(block + 1)).with_rows(
                 dx.as_mut_ptr(),
                 batch,
                 (features, inputs),

@@ -2,8 +2,11 @@
 //!
 //! The caller works too, and its helpers stay awake for a moment after a loop, since the next is
 //! near: a hand-off costs about a microsecond then, and that of a general pool, which puts the
-//! caller to sleep, ten to thirty. The turns of a loop are taken one by one from a counter, so
-//! threads that are late or slow take fewer, and a helper that does not wake in time is not
+//! caller to sleep, ten to thirty.
+//!
+//! Every thread has its own share of a loop's turns and takes it from front to back, so that it finds
+//! in its own cache what it wrote itself in the loop before. Then it helps with the other shares, so
+//! threads that are late or slow take fewer turns, and a helper that does not wake in time is not
 //! waited for.
 
 use std::any::Any;
@@ -45,12 +48,27 @@ struct Helper {
 struct Loop {
     body: *const (dyn Fn(usize) + Sync),
     count: usize,
+    /// Into how many shares the turns are cut.
+    shares: usize,
 }
+
+impl Loop {
+    /// The first turn of a share; that of the share after the last is `count`.
+    fn first(&self, share: usize) -> usize {
+        self.count / self.shares * share + share.min(self.count % self.shares)
+    }
+}
+
+/// The next turn of a share, in a cache line of its own.
+#[derive(Default)]
+#[repr(align(64))]
+struct Next(AtomicUsize);
 
 struct Shared {
     state: AtomicU64,
     current: UnsafeCell<Option<Loop>>,
-    next: AtomicUsize,
+    /// Of the share of each thread, the caller's first.
+    next: Box<[Next]>,
     panic: Mutex<Option<Panic>>,
     ended: AtomicBool,
 }
@@ -65,13 +83,13 @@ unsafe impl Sync for Shared {}
 impl Pool {
     /// A pool of `threads`, the caller's counted.
     pub fn new(threads: usize) -> std::io::Result<Self> {
-        let mut pool = Self::alone();
+        let mut pool = Self::with_shares(threads);
         for index in 1..threads {
             let (shared, asleep) = (Arc::clone(&pool.shared), Arc::new(AtomicBool::new(false)));
             let flag = Arc::clone(&asleep);
             let handle = thread::Builder::new()
                 .name(format!("ferrocnn-{index}"))
-                .spawn(move || shared.help(&flag))?;
+                .spawn(move || shared.help(index, &flag))?;
             pool.helpers.push(Helper { handle, asleep });
         }
         Ok(pool)
@@ -79,10 +97,15 @@ impl Pool {
 
     /// The caller and no other.
     pub fn alone() -> Self {
+        Self::with_shares(1)
+    }
+
+    /// A pool without helpers yet.
+    fn with_shares(shares: usize) -> Self {
         let shared = Arc::new(Shared {
             state: AtomicU64::new(0),
             current: UnsafeCell::new(None),
-            next: AtomicUsize::new(0),
+            next: (0..shares).map(|_| Next::default()).collect(),
             panic: Mutex::new(None),
             ended: AtomicBool::new(false),
         });
@@ -113,20 +136,22 @@ impl Pool {
         // SAFETY: only the lifetime changes. `Ending` ends the loop before this function returns
         // or unwinds, and no helper uses the body after that.
         let body: *const (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(body) };
-        let turns = Loop { body, count };
+        let turns = Loop { body, count, shares: count.min(self.threads()) };
         // SAFETY: the gate is held and the last loop has ended, so nobody else is here.
         unsafe { *shared.current.get() = Some(turns) };
-        shared.next.store(0, SeqCst);
+        for (share, next) in shared.next.iter().enumerate().take(turns.shares) {
+            next.0.store(turns.first(share), SeqCst);
+        }
         *shared.panic.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let closed = shared.state.load(SeqCst) & !(OPEN | INSIDE);
         shared.state.store(closed.wrapping_add(NEXT_LOOP) | OPEN, SeqCst);
         let ending = Ending(shared);
-        for helper in self.helpers.iter().take(count - 1) {
+        for helper in self.helpers.iter().take(turns.shares - 1) {
             if helper.asleep.swap(false, SeqCst) {
                 helper.handle.thread().unpark();
             }
         }
-        shared.take_turns(turns);
+        shared.take_turns(turns, 0);
         drop(ending);
         let panic = shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(panic) = panic {
@@ -164,20 +189,24 @@ impl Drop for Ending<'_> {
 }
 
 impl Shared {
-    fn take_turns(&self, turns: Loop) {
+    /// Those of the thread's own share, then those that the others have not got to.
+    fn take_turns(&self, turns: Loop, thread: usize) {
         // SAFETY: the loop has not ended: this is its caller, or a helper inside it.
         let body = unsafe { &*turns.body };
-        loop {
-            let index = self.next.fetch_add(1, SeqCst);
-            if index >= turns.count {
-                return;
+        for share in (thread..thread + turns.shares).map(|share| share % turns.shares) {
+            let (next, end) = (&self.next[share].0, turns.first(share + 1));
+            loop {
+                let index = next.fetch_add(1, SeqCst);
+                if index >= end {
+                    break;
+                }
+                body(index);
             }
-            body(index);
         }
     }
 
     /// The life of a helper.
-    fn help(&self, asleep: &AtomicBool) {
+    fn help(&self, thread: usize, asleep: &AtomicBool) {
         let mut seen = 0;
         while self.wait(seen, asleep) {
             let state = self.state.load(SeqCst);
@@ -192,7 +221,8 @@ impl Shared {
             // SAFETY: the loop was open and this helper is inside, so the caller neither writes
             // nor returns before it leaves.
             if let Some(turns) = unsafe { *self.current.get() }
-                && let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.take_turns(turns)))
+                && let Err(panic) =
+                    catch_unwind(AssertUnwindSafe(|| self.take_turns(turns, thread)))
             {
                 *self.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(panic);
             }
@@ -224,6 +254,8 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Barrier;
+
     use super::*;
 
     #[test]
@@ -238,6 +270,36 @@ mod tests {
                 assert!(taken.iter().all(|taken| taken.load(SeqCst) == 1));
             }
         }
+    }
+
+    #[test]
+    fn every_thread_takes_its_own_share_from_front_to_back() {
+        let pool = Pool::new(2).unwrap();
+        let (caller, together) = (thread::current().id(), Barrier::new(2));
+        let taken = Mutex::new((Vec::new(), Vec::new()));
+        pool.for_each(10, &|index| {
+            together.wait();
+            let (first, second) = &mut *taken.lock().unwrap();
+            if thread::current().id() == caller { first } else { second }.push(index);
+        });
+        assert_eq!(taken.into_inner().unwrap(), ((0..5).collect(), (5..10).collect()));
+    }
+
+    #[test]
+    fn the_share_of_a_late_thread_is_taken_by_others() {
+        let pool = Pool::new(2).unwrap();
+        let (caller, start) = (thread::current().id(), Instant::now());
+        let (taken, late) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        pool.for_each(10, &|_| {
+            if thread::current().id() != caller {
+                late.fetch_add(1, SeqCst);
+                while taken.load(SeqCst) < 9 && start.elapsed() < Duration::from_secs(20) {
+                    thread::yield_now();
+                }
+            }
+            taken.fetch_add(1, SeqCst);
+        });
+        assert!(taken.into_inner() == 10 && late.into_inner() <= 1);
     }
 
     #[test]
