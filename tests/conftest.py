@@ -38,11 +38,18 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     from ferrocnn.preprocessing import Preprocessing
 
     counts: Counter[str] = Counter()
-    decode = Preprocessing.decode
+    decode, decode_jpegs = Preprocessing.decode, Preprocessing.decode_jpegs
 
     def counting(self: Preprocessing, path: Path) -> object:
         counts[f"{path.parent.name}/{path.name}"] += 1
         return decode(self, path)
 
+    def counting_jpegs(self: Preprocessing, paths: list[Path]) -> list[object]:
+        found = decode_jpegs(self, paths)
+        decoded = [path for path, pixels in zip(paths, found, strict=True) if pixels is not None]
+        counts.update(f"{path.parent.name}/{path.name}" for path in decoded)
+        return found
+
     monkeypatch.setattr(Preprocessing, "decode", counting)
+    monkeypatch.setattr(Preprocessing, "decode_jpegs", counting_jpegs)
     return counts

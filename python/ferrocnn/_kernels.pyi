@@ -30,6 +30,7 @@ __all__ = [
     "conv2d_backward",
     "conv_backward",
     "conv_pool_backward",
+    "decode_jpegs",
     "dense",
     "dense_backward",
     "dense_weight_gradient",
@@ -275,6 +276,9 @@ def augment(
     cutout: int,
     out: _Bytes,
 ) -> None: ...
+def decode_jpegs(
+    paths: list[str], side_limit: int, pixel_limit: int | None, out: _Bytes
+) -> list[bool]: ...
 def resize(image: _Bytes, region: tuple[float, float, float, float], out: _Bytes) -> None: ...
 def mix(images: _Bytes, partners: NDArray[np.int64], lambdas: _Floats) -> None: ...
 def lion_update(

@@ -18,7 +18,8 @@ from ferrocnn.cache import PictureCache, Pictures
 from ferrocnn.checks import check_fraction, check_int
 from ferrocnn.decoding import Decoder, decoders_for
 from ferrocnn.folders import SkippedFile, read_layout
-from ferrocnn.preprocessing import Preprocessing, quiet_pillow, resize
+from ferrocnn.pillow import quiet_pillow
+from ferrocnn.preprocessing import Preprocessing, resize
 
 __all__ = ["ImageDataset", "SkippedFile", "load_images"]
 
@@ -155,10 +156,10 @@ def load_images(
     Where it cannot be written a warning is logged, and nothing else is different. After Ctrl-C it
     holds what was decoded until then.
 
-    Several thousand files are decoded in processes, one for each core, 8 at most. They run nothing
-    of the program's own, and end before this function does.
+    Several thousand files, small JPEG files not counted, are decoded in processes, one for each
+    core, 8 at most. They run nothing of the program's own, and end before this function does.
 
-    Memory: the images at model size, ``n * height * width * 3`` bytes, one picture per core, and
+    Memory: the images at model size, ``n * height * width * 3`` bytes, 32 more per core, and
     20 MB per process.
 
     Args:

@@ -6,12 +6,8 @@ file carries its fields: what a model sees in use is what it saw in training.
 
 from __future__ import annotations
 
-import io
 import os
-import stat
-import threading
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,22 +16,27 @@ from numpy.typing import NDArray
 
 from ferrocnn import _kernels
 from ferrocnn.checks import check_positive_int
+from ferrocnn.pillow import (
+    UPRIGHT,
+    check_pixel_count,
+    orientation_of,
+    quiet_pillow,
+    source,
+    to_rgb,
+)
 
 if TYPE_CHECKING:  # Pillow is imported where a picture is read: it takes longer than all the rest
     from PIL import Image
 
-# Counts the changes to this module that change the pixels of any picture, or what is refused:
-# the cache on disk gives nothing back that an older count made.
-DECODE_VERSION = 2
+# Counts the changes to this module and `pillow`, and the versions of zune-jpeg, that change the
+# pixels of any picture, or what is refused: the cache on disk gives nothing back that an older
+# count made.
+DECODE_VERSION = 3
 
-_ORIENTATION_TAG = 0x0112
 # A JPEG is decoded at no less than this many times the model's size. At 1 the pixels differ from
 # those of a full decode by 0.8 of 255 on average, at 2 by 0.2; full-size photographs take a
 # quarter longer for it, and still half of a full decode.
 _DRAFT_MARGIN = 2
-# Files up to this size are read in one go: Pillow reads a JPEG's header a few bytes at a time,
-# which is quicker from memory.
-_READ_WHOLE = 2**20
 
 
 @dataclass(frozen=True)
@@ -136,18 +137,46 @@ class Preprocessing:
         """
         with quiet_pillow:
             try:
-                return self.decode(image)
+                return self.read(image)
             except ValueError as error:
                 named = os.fspath(image) if isinstance(image, str | os.PathLike) else repr(image)
                 raise ValueError(
                     f"image: expected a readable picture, got {named}: {error}"
                 ) from error
 
-    def decode(self, image: str | os.PathLike[str] | Image.Image) -> NDArray[np.uint8]:
+    def read(self, image: str | os.PathLike[str] | Image.Image) -> NDArray[np.uint8]:
         """Do the work of :meth:`__call__`, but leave Pillow's warnings as they are.
 
         Raises as :meth:`__call__` does; the text of a ``ValueError`` is the bare reason.
         """
+        if isinstance(image, str | os.PathLike):
+            (pixels,) = self.decode_jpegs([image])
+            if pixels is not None:
+                return pixels
+        return self.decode(image)
+
+    def decode_jpegs(
+        self, paths: Sequence[str | os.PathLike[str]]
+    ) -> list[NDArray[np.uint8] | None]:
+        """Return the pixels of the plain, sound JPEG files that need not be decoded small.
+
+        None for every other file: :meth:`decode` tells what it gives. Python's lock is free
+        meanwhile.
+        """
+        from PIL import Image
+
+        out = np.empty((len(paths), *self.first_size, 3), np.uint8)
+        side_limit = 2 * _DRAFT_MARGIN * max(self.first_size)  # decoded at half the size from here
+        found = _kernels.decode_jpegs(
+            [os.fsdecode(path) for path in paths], side_limit, Image.MAX_IMAGE_PIXELS, out
+        )
+        return [
+            resize(pixels, self.image_size) if here else None
+            for pixels, here in zip(out, found, strict=True)
+        ]
+
+    def decode(self, image: str | os.PathLike[str] | Image.Image) -> NDArray[np.uint8]:
+        """Do the work of :meth:`read` with Pillow."""
         from PIL import Image, UnidentifiedImageError
 
         if not isinstance(image, str | os.PathLike | Image.Image):
@@ -158,7 +187,7 @@ class Preprocessing:
         try:
             if isinstance(image, Image.Image):
                 return self._pixels(image, box=None)
-            with Image.open(_source(image)) as opened:
+            with Image.open(source(image)) as opened:
                 if opened.format == "EPS":  # its loader would run Ghostscript on an unknown program
                     raise ValueError("PostScript is a program, not a picture")
                 # Of both axes the longer, as a turned picture swaps them.
@@ -180,15 +209,15 @@ class Preprocessing:
         self, image: Image.Image, box: tuple[float, float, float, float] | None
     ) -> NDArray[np.uint8]:
         """Load, convert, resize and turn an opened image; ``box`` is what `draft` returned."""
-        _check_pixel_count(image)
+        check_pixel_count(image)
         image.load()
-        orientation = _orientation(image) if self.exif_orientation else 1
+        orientation = orientation_of(image) if self.exif_orientation else 1
         height, width = self.first_size
         size = (width, height) if orientation >= 5 else (height, width)
         # A drafted image is rounded up to whole pixels; `box` is the exact extent within it.
-        small = resize(np.asarray(_to_rgb(image)), size, box)
-        if orientation in _UPRIGHT:
-            small = np.ascontiguousarray(_UPRIGHT[orientation](small))
+        small = resize(np.asarray(to_rgb(image)), size, box)
+        if orientation in UPRIGHT:
+            small = np.ascontiguousarray(UPRIGHT[orientation](small))
         # Pixels that are as they were decoded may not be written to.
         return np.require(resize(small, self.image_size), requirements="W")
 
@@ -212,116 +241,6 @@ def resize(
     pixels = np.ascontiguousarray(pixels)
     _kernels.resize(pixels, (upper, left, lower - upper, right - left), out)
     return out
-
-
-class _QuietPillow:
-    """Silences Pillow's warnings from the first entry to the last exit, in whatever threads.
-
-    Warning filters belong to the whole process: threads that each saved and restored them could
-    restore them in the wrong order, and so change them for good.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._entered = 0
-        self._filters = warnings.catch_warnings()
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._entered == 0:
-                self._filters = warnings.catch_warnings()
-                self._filters.__enter__()
-                warnings.filterwarnings("ignore", module=r"PIL\.")
-            self._entered += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._entered -= 1
-            if self._entered == 0:
-                self._filters.__exit__(None, None, None)
-
-
-quiet_pillow = _QuietPillow()
-
-
-# What turns pixels upright, by EXIF orientation; 1 is upright already.
-_UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
-    2: np.fliplr,
-    3: lambda pixels: np.rot90(pixels, 2),
-    4: np.flipud,
-    5: lambda pixels: pixels.swapaxes(0, 1),
-    6: lambda pixels: np.rot90(pixels, 3),
-    7: lambda pixels: np.rot90(pixels, 2).swapaxes(0, 1),
-    8: np.rot90,
-}
-
-
-def _orientation(image: Image.Image) -> int:
-    """EXIF orientation of a loaded image, 1 to 8; 1 where there is none, or it is broken."""
-    try:
-        value = image.getexif().get(_ORIENTATION_TAG, 1)
-        return value if value in _UPRIGHT else 1
-    except Exception:  # a broken EXIF block raises nearly anything, and must not cost the picture
-        return 1
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Convert a loaded image of any mode to RGB, transparency over white."""
-    from PIL import Image
-
-    if image.mode == "F" or image.mode.startswith("I"):
-        image = _to_eight_bits(image)
-    if image.mode == "La":  # premultiplied grey, which Pillow converts to nothing else
-        image = image.convert("LA")
-    if not image.has_transparency_data:
-        return image if image.mode == "RGB" else image.convert("RGB")
-    picture = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), picture).convert("RGB")
-
-
-def _to_eight_bits(image: Image.Image) -> Image.Image:
-    """Scale grey of more than 8 bits (16 or 32, or floats) to mode L; Pillow itself would clip."""
-    from PIL import Image
-
-    values = np.asarray(image)
-    low, high = values.min(), values.max()
-    if image.mode == "F":
-        if low >= 0 and high <= 255:
-            top = 1 if high <= 1 else 255
-            return Image.fromarray((values * (255 / top) + 0.5).astype(np.uint8))
-    elif low >= 0 and high <= 65535:
-        return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
-    raise ValueError(f"grey values from {low} to {high}, and nothing says which is white")
-
-
-def _source(path: str | os.PathLike[str]) -> str | os.PathLike[str] | io.BytesIO:
-    """What Pillow opens: a small file's content, or the path.
-
-    What is no file with content is refused; opening a pipe would wait for ever.
-    """
-    status = os.stat(path)
-    if not stat.S_ISREG(status.st_mode):
-        raise ValueError("not a regular file")
-    if status.st_size == 0:
-        raise ValueError("zero-length file")
-    if status.st_size > _READ_WHOLE:
-        return path
-    with open(path, "rb", buffering=0) as file:
-        return io.BytesIO(file.read())
-
-
-def _check_pixel_count(image: Image.Image) -> None:
-    """Refuse what would not fit memory; Pillow only warns up to twice its own limit."""
-    from PIL import Image
-
-    count, limit = image.width * image.height, Image.MAX_IMAGE_PIXELS
-    if count == 0:
-        raise ValueError("an image without pixels")
-    if limit is not None and count > limit:
-        raise ValueError(
-            f"{image.width} x {image.height} pixels may be a decompression bomb: "
-            f"the limit is {limit} (PIL.Image.MAX_IMAGE_PIXELS)"
-        )
 
 
 def _checked_size(argument: str, size: object) -> tuple[int, int]:

@@ -108,13 +108,13 @@ def classify(
     threshold: float,
 ) -> Iterator[Answer]:
     """An answer for each file among `paths` and in the folders among them, in that order."""
-    from ferrocnn.preprocessing import quiet_pillow
+    from ferrocnn.pillow import quiet_pillow
 
     def decode(item: Path | Answer) -> np.ndarray | Answer:
         if isinstance(item, Answer):
             return item
         try:
-            return preprocessing.decode(item)
+            return preprocessing.read(item)
         except (OSError, ValueError, MemoryError) as error:
             return Answer(str(item), error=reason(error))
 

@@ -1,8 +1,7 @@
-//! Random changes of batches of images, and their size.
+//! Random changes of batches of images.
 
 use ferrocnn_kernels::augment::{self as kernels, Plan};
-use ferrocnn_kernels::resize::{Region, resize as kernel_resize};
-use ndarray::{Ix1, Ix3, Ix4};
+use ndarray::{Ix1, Ix4};
 use pyo3::prelude::*;
 
 use crate::arrays::{Array, elements, read, run, write};
@@ -42,18 +41,4 @@ pub fn mix(
     let lambdas = elements("lambdas", &lambdas)?;
     let images = images.as_array_mut();
     run(py, || kernels::mix(images, partners, lambdas))
-}
-
-/// `region` is (top, left, height, width), in pixels.
-#[pyfunction]
-pub fn resize(
-    py: Python<'_>,
-    image: Array<'_, u8, Ix3>,
-    region: (f64, f64, f64, f64),
-    out: Array<'_, u8, Ix3>,
-) -> PyResult<()> {
-    let (image, mut out) = (read("image", &image)?, write("out", &out)?);
-    let (image, out) = (image.as_array(), out.as_array_mut());
-    let region = Region { start: [region.0, region.1], size: [region.2, region.3] };
-    run(py, || kernel_resize(image, region, out))
 }

@@ -9,6 +9,7 @@ mod forward;
 mod geometry;
 mod losses;
 mod ops;
+mod pictures;
 mod pointwise;
 mod steps;
 mod updates;
@@ -21,7 +22,7 @@ mod _kernels {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use super::augment::{augment, mix, resize};
+    use super::augment::{augment, mix};
     #[pymodule_export]
     use super::block::conv_pool_backward;
     #[pymodule_export]
@@ -40,6 +41,8 @@ mod _kernels {
         global_avg_pool2d_backward, max_pool2d, max_pool2d_backward, relu, relu_backward, sigmoid,
         softmax,
     };
+    #[pymodule_export]
+    use super::pictures::{decode_jpegs, resize};
     #[pymodule_export]
     use super::pointwise::{
         activate, activation_backward, batch_norm, batch_norm_backward, drop_out, dropout_backward,

@@ -20,6 +20,7 @@ pub mod dense;
 pub mod dropout;
 mod error;
 mod geometry;
+pub mod jpeg;
 pub mod loss;
 mod matmul;
 pub mod network;
