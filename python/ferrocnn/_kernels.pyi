@@ -37,6 +37,7 @@ __all__ = [
     "dropout",
     "dropout_backward",
     "finite_range",
+    "gather",
     "get_num_threads",
     "global_avg_pool2d",
     "global_avg_pool2d_backward",
@@ -280,6 +281,7 @@ def decode_jpegs(
     paths: list[str], side_limit: int, pixel_limit: int | None, out: _Bytes
 ) -> list[bool]: ...
 def resize(image: _Bytes, region: tuple[float, float, float, float], out: _Bytes) -> None: ...
+def gather(images: _Bytes, indices: NDArray[np.int64], out: _Bytes) -> None: ...
 def mix(images: _Bytes, partners: NDArray[np.int64], lambdas: _Floats) -> None: ...
 def lion_update(
     parameter: _Floats,

@@ -7,6 +7,7 @@ from typing import NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ferrocnn import _kernels
 from ferrocnn.augmentation import Augment
 from ferrocnn.checks import Images
 from ferrocnn.losses import Loss
@@ -71,8 +72,8 @@ class Batches:
         rows = self._order[1][number * self.size : (number + 1) * self.size]
         sequence = np.random.SeedSequence([self._seed, epoch * len(self) + number])
         key = int(sequence.generate_state(1, np.uint64)[0])
-        # mode="clip" gathers straight into `out`; the default mode goes through a copy.
-        X = np.take(data.X, rows, axis=0, out=self._gathered[: len(rows)], mode="clip")
+        X = self._gathered[: len(rows)]
+        _kernels.gather(data.X.view(np.uint8), rows, X.view(np.uint8))
         targets = self._loss.targets(data.y[rows])
         if augment is not None:
             if self._augmented.shape[1:] != shape:

@@ -42,7 +42,7 @@ mod _kernels {
         softmax,
     };
     #[pymodule_export]
-    use super::pictures::{decode_jpegs, resize};
+    use super::pictures::{decode_jpegs, gather, resize};
     #[pymodule_export]
     use super::pointwise::{
         activate, activation_backward, batch_norm, batch_norm_backward, drop_out, dropout_backward,

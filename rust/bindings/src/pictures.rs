@@ -1,13 +1,14 @@
-//! Files to pixels, and pixels in another size.
+//! Files to pixels, pixels in another size, and images of a batch.
 
 use std::path::PathBuf;
 
+use ferrocnn_kernels::gather::gather as kernel_gather;
 use ferrocnn_kernels::jpeg::{self, Limits};
 use ferrocnn_kernels::resize::{Region, resize as kernel_resize};
-use ndarray::{Ix3, Ix4};
+use ndarray::{Ix1, Ix3, Ix4};
 use pyo3::prelude::*;
 
-use crate::arrays::{Array, read, run, write};
+use crate::arrays::{Array, elements, read, run, write};
 
 /// Writes the pictures of those files that are plain JPEG files, and says of each file whether it is.
 #[pyfunction]
@@ -37,4 +38,18 @@ pub fn resize(
     let (image, out) = (image.as_array(), out.as_array_mut());
     let region = Region { start: [region.0, region.1], size: [region.2, region.3] };
     run(py, || kernel_resize(image, region, out))
+}
+
+#[pyfunction]
+pub fn gather(
+    py: Python<'_>,
+    images: Array<'_, u8, Ix4>,
+    indices: Array<'_, i64, Ix1>,
+    out: Array<'_, u8, Ix4>,
+) -> PyResult<()> {
+    let (images, indices) = (read("images", &images)?, read("indices", &indices)?);
+    let mut out = write("out", &out)?;
+    let indices = elements("indices", &indices)?;
+    let (images, out) = (images.as_array(), out.as_array_mut());
+    run(py, || kernel_gather(images, indices, out))
 }

@@ -77,9 +77,11 @@ pub enum KernelError {
         /// The number of channels.
         got: usize,
     },
-    /// An image of a pair is not in the batch.
-    #[error("partners: expected indices from 0 to below {count}, got {got}")]
-    Partner {
+    /// There is no image of an index.
+    #[error("{argument}: expected indices from 0 to below {count}, got {got}")]
+    Index {
+        /// The name of the indices.
+        argument: &'static str,
         /// The index found.
         got: i64,
         /// The number of images.

@@ -19,6 +19,7 @@ pub mod conv;
 pub mod dense;
 pub mod dropout;
 mod error;
+pub mod gather;
 mod geometry;
 pub mod jpeg;
 pub mod loss;

@@ -16,6 +16,15 @@ pub(crate) fn check_length(argument: &'static str, got: usize, expected: usize) 
     check_shape(argument, &[got], &[expected])
 }
 
+/// Each index must be one of `count` images.
+pub(crate) fn check_indices(argument: &'static str, indices: &[i64], count: usize) -> Result<()> {
+    let outside = |&&index: &&i64| !(0..count as i64).contains(&index);
+    match indices.iter().find(outside) {
+        Some(&got) => Err(KernelError::Index { argument, got, count }),
+        None => Ok(()),
+    }
+}
+
 /// The sizes of a (batch, classes) array, which must have classes.
 pub(crate) fn check_classes(
     argument: &'static str,

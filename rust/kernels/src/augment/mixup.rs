@@ -3,11 +3,11 @@
 use ndarray::ArrayViewMut4;
 
 use super::BYTES;
-use crate::error::{KernelError, Result};
+use crate::error::Result;
 use crate::pixel::byte;
 use crate::scratch::lend;
 use crate::threads::{for_each, tiles_mut};
-use crate::view::{batch_of, check_length, slice_mut};
+use crate::view::{batch_of, check_indices, check_length, slice_mut};
 
 /// Bytes of each image that one task takes: those of a batch stay in the second-level cache.
 const BLOCK: usize = 1 << 11;
@@ -23,10 +23,7 @@ pub fn mix(mut images: ArrayViewMut4<'_, u8>, partners: &[i64], lambdas: &[f32])
     let images = slice_mut("images", &mut images, &batch_of(count, shape))?;
     check_length("partners", partners.len(), count)?;
     check_length("lambdas", lambdas.len(), count)?;
-    let outside = |&&partner: &&i64| !(0..count as i64).contains(&partner);
-    if let Some(&got) = partners.iter().find(outside) {
-        return Err(KernelError::Partner { got, count });
-    }
+    check_indices("partners", partners, count)?;
     let size = height * width * channels;
     if images.is_empty() {
         return Ok(());
