@@ -156,8 +156,9 @@ def load_images(
     Where it cannot be written a warning is logged, and nothing else is different. After Ctrl-C it
     holds what was decoded until then.
 
-    Several thousand files, small JPEG files not counted, are decoded in processes, one for each
-    core, 8 at most. They run nothing of the program's own, and end before this function does.
+    Small JPEG files are decoded in threads. In a folder of several thousand files all others are
+    decoded in processes, one for each core, 8 at most. They run nothing of the program's own, and
+    end before this function does.
 
     Memory: the images at model size, ``n * height * width * 3`` bytes, 32 more per core, and
     20 MB per process.
@@ -274,7 +275,7 @@ def _decode(
         try:
             for block in [pool.submit(decode_block, i) for i in range(0, len(todo), _BLOCK)]:
                 bar.update(block.result())
-        finally:  # after Ctrl-C only the pictures that are being decoded are waited for
+        finally:  # after Ctrl-C only what is being decoded is waited for
             stopped.set()
             pool.shutdown()
 

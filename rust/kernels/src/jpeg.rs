@@ -1,43 +1,47 @@
 //! Small JPEG files to pixels, without Python.
 //!
 //! Pillow reads pictures of every kind, but half of the time for a small one is Python's, and takes
-//! Python's lock. So the plainest kind of file is decoded here. Whatever is special about a file, or
-//! wrong with it, is left to Pillow: nothing is refused, and nothing mended.
+//! Python's lock. So the plainest kind of file is decoded here: the JPEG File Interchange Format, one
+//! baseline scan, colours or grey, sound to the last byte. Whatever is special about a file, or wrong
+//! with it, is left to Pillow: nothing is refused, and nothing mended.
 
+use std::fs::{self, File};
+use std::io::Read;
 use std::panic::catch_unwind;
 use std::path::Path;
 
 use ndarray::{Array3, ArrayViewMut3};
+use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
-use zune_jpeg::{JpegDecoder, SampleRatios};
 
 use crate::resize::{Region, resize};
 
 /// Bytes of a file at most.
-const FILE: u64 = 1 << 20;
-/// How a file in the JPEG File Interchange Format begins, but for a length in the middle: its colours
-/// are known to be YCbCr, or grey.
+const LARGEST: u64 = 1 << 20;
+/// How a file in the JPEG File Interchange Format begins, but for a length in the middle. Its colours are
+/// known to be YCbCr.
 const START: ([u8; 4], [u8; 5]) = ([0xFF, 0xD8, 0xFF, 0xE0], *b"JFIF\0");
-/// How a file ends that was not cut off.
 const END: [u8; 2] = [0xFF, 0xD9];
+/// A byte of ones as a scan stores it; two are no Huffman code. The decoder makes up the data that are
+/// missing before the end of a file: with ones in their place it finds an error.
+const ONES: [u8; 2] = [0xFF, 0x00];
 
-/// Which files are decoded here.
+/// Which pictures are decoded here.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Both sides of a picture so long, and it is left alone.
     pub side: usize,
     /// So many pixels a picture has at most.
-    pub pixels: usize,
+    pub pixels: f64,
 }
 
 /// Overwrites `out`, (height, width, 3), with the picture of a file, resized, and returns true, if it is a
-/// plain JPEG file within the limits: in the JPEG File Interchange Format, sound, in colours or grey, and
-/// nothing in it says that the picture has to be turned.
+/// plain JPEG file within the limits.
 pub fn decode(path: &Path, limits: Limits, mut out: ArrayViewMut3<u8>) -> bool {
     // Of broken files there is no telling.
-    let decoded = catch_unwind(|| plain(&read(path)?, limits));
+    let decoded = catch_unwind(|| pixels(read(path)?, limits));
     let Ok(Some(image)) = decoded else { return false };
     if image.dim() == out.dim() {
         out.assign(&image);
@@ -48,27 +52,74 @@ pub fn decode(path: &Path, limits: Limits, mut out: ArrayViewMut3<u8>) -> bool {
     resize(image.view(), whole, out).is_ok()
 }
 
+/// The content of a file that begins as a plain one.
 fn read(path: &Path) -> Option<Vec<u8>> {
-    let status = std::fs::metadata(path).ok()?; // opening a pipe would wait for ever
-    let fits = status.is_file() && status.len() <= FILE;
-    let content = fits.then(|| std::fs::read(path))?.ok()?;
-    let marked = content.starts_with(&START.0) && content.get(6..11) == Some(&START.1);
-    (marked && content.ends_with(&END)).then_some(content)
-}
-
-fn plain(content: &[u8], limits: Limits) -> Option<Array3<u8>> {
-    let options = DecoderOptions::default().jpeg_set_out_colorspace(ColorSpace::RGB);
-    let mut decoder =
-        JpegDecoder::new_with_options(ZCursor::new(content), options.set_strict_mode(true));
-    decoder.decode_headers().ok()?;
-    let (width, height) = decoder.dimensions()?;
-    let upright = decoder.exif().is_none() && decoder.xmp().is_none();
-    let colours = matches!(decoder.input_colorspace()?, ColorSpace::YCbCr | ColorSpace::Luma);
-    let ratio = decoder.info()?.sample_ratio;
-    let sampled = matches!(ratio, SampleRatios::None | SampleRatios::H | SampleRatios::HV);
-    let fits = width.min(height) < limits.side && width * height <= limits.pixels;
-    if !(upright && colours && sampled && fits) {
+    let status = fs::metadata(path).ok()?; // opening a pipe would wait for ever
+    if !status.is_file() || !(1..=LARGEST).contains(&status.len()) {
         return None;
     }
-    Array3::from_shape_vec((height, width, 3), decoder.decode().ok()?).ok()
+    let (mut file, mut content) = (File::open(path).ok()?, vec![0; 11]);
+    file.read_exact(&mut content).ok()?;
+    if !content.starts_with(&START.0) || !content.ends_with(&START.1) {
+        return None;
+    }
+    content.reserve(status.len() as usize + 64);
+    file.take(LARGEST).read_to_end(&mut content).ok()?;
+    Some(content)
+}
+
+fn pixels(mut content: Vec<u8>, limits: Limits) -> Option<Array3<u8>> {
+    let data = content.strip_suffix(&END)?;
+    let [height, width] = plain_size(data)?;
+    if height.min(width) >= limits.side || (height * width) as f64 > limits.pixels {
+        return None;
+    }
+    content.truncate(data.len());
+    content.extend([ONES; 8].as_flattened());
+    content.extend(END);
+    let options = DecoderOptions::default().jpeg_set_out_colorspace(ColorSpace::RGB);
+    let options = options.set_strict_mode(true);
+    let pixels = JpegDecoder::new_with_options(ZCursor::new(&content), options).decode().ok()?;
+    Array3::from_shape_vec((height, width, 3), pixels).ok()
+}
+
+/// Height and width of the picture, if its file is a plain one: zune-jpeg 0.5.15 makes something else of
+/// some files with several scans, and what it makes of rarer colours and samplings is not tested. The
+/// segments are those of ITU T.81, annex B.
+fn plain_size(content: &[u8]) -> Option<[usize; 2]> {
+    let (mut rest, mut frame) = (content.get(2..)?, None);
+    loop {
+        let &[0xFF, marker, high, low, ..] = rest else { return None };
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        let segment = rest.get(4..2 + length)?;
+        rest = &rest[2 + length..];
+        match (marker, frame) {
+            (0xC0, None) => frame = Some(plain_frame(segment)?),
+            (0xDA, Some((components, size))) => {
+                // Behind 0xFF stands 0 in the data of a scan, or else the mark of a restart.
+                let behind = |pair: &[u8]| pair[0] != 0xFF || matches!(pair[1], 0 | 0xD0..=0xD7);
+                let whole = segment.first() == Some(&components) && rest.windows(2).all(behind);
+                return whole.then_some(size);
+            }
+            // Tables, comments and what applications add; but EXIF and XMP may say that the picture has to
+            // be turned (0xE1), and Adobe's segment is about other colours (0xEE).
+            (0xC4 | 0xDB | 0xDD | 0xE0 | 0xE2..=0xED | 0xEF | 0xFE, _) => {}
+            _ => return None,
+        }
+    }
+}
+
+/// Number of components, and height and width, of a frame header: three of 8 bits with the first sampled
+/// once, twice along the rows, or twice along both axes, or one.
+fn plain_frame(segment: &[u8]) -> Option<(u8, [usize; 2])> {
+    let &[8, h0, h1, w0, w1, components, ref each @ ..] = segment else { return None };
+    let plain = match *each {
+        [_, 0x11, _] => components == 1,
+        [1, sampling, _, 2, 0x11, _, 3, 0x11, _] => {
+            components == 3 && matches!(sampling, 0x11 | 0x21 | 0x22)
+        }
+        _ => false,
+    };
+    let sides = [[h0, h1], [w0, w1]].map(|side| usize::from(u16::from_be_bytes(side)));
+    plain.then_some((components, sides))
 }

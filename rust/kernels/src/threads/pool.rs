@@ -195,12 +195,12 @@ impl Shared {
         let body = unsafe { &*turns.body };
         for share in (thread..thread + turns.shares).map(|share| share % turns.shares) {
             let (next, end) = (&self.next[share].0, turns.first(share + 1));
-            loop {
+            // Looked at first: where many threads come by, the line of a finished share is not written.
+            while next.load(SeqCst) < end {
                 let index = next.fetch_add(1, SeqCst);
-                if index >= end {
-                    break;
+                if index < end {
+                    body(index);
                 }
-                body(index);
             }
         }
     }
