@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import reference
+from ferrocnn import _kernels
 from ferrocnn.losses import Loss, SigmoidCrossEntropy, SoftmaxCrossEntropy, make_loss
 from ops_cases import normal
 
@@ -130,3 +131,23 @@ def test_a_number_of_classes_that_makes_no_sense() -> None:
     for classes in (1, 0, 2.0):
         with pytest.raises((ValueError, TypeError), match=r"^classes: expected"):
             SoftmaxCrossEntropy(classes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("count", "units"), [(0, 1), (1, 1), (200, 1), (1, 2), (200, 3), (50, 100)]
+)
+def test_hits_are_what_numpy_counts(count: int, units: int) -> None:
+    random = np.random.default_rng(0)
+    logits = random.integers(-2, 3, (count, units)).astype(np.float32)  # with equals, and zeros
+    targets = make_loss(units, 0.1).targets(random.integers(0, max(units, 2), count))
+    if units == 1:
+        expected = ((logits >= 0) == (targets >= 0.5)).sum()
+    else:
+        expected = (logits.argmax(axis=1) == targets.argmax(axis=1)).sum()
+    assert _kernels.hits(logits, targets) == expected
+    assert count < 200 or 0 < expected < count
+
+
+def test_hits_of_arrays_that_do_not_fit() -> None:
+    with pytest.raises(ValueError, match=r"^targets: expected shape \[2, 3\], got \[2, 4\]"):
+        _kernels.hits(np.zeros((2, 3), np.float32), np.zeros((2, 4), np.float32))

@@ -237,6 +237,23 @@ def test_a_ctrl_c_that_cannot_be_said_still_waits() -> None:
     assert ended == [0]
 
 
+def test_a_second_ctrl_c_waits_for_the_end_of_what_may_not_be_broken() -> None:
+    ended, interrupts = [], Deferred()
+
+    def block() -> None:
+        with interrupts:
+            with Unbroken():
+                with Unbroken():
+                    ctrl_c()
+                    ctrl_c()
+                ended.append("step")
+            ended.append("more")
+
+    with pytest.raises(KeyboardInterrupt):
+        block()
+    assert (ended, interrupts.at_once) == (["step"], True)
+
+
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
 @pytest.mark.parametrize(
     "place",

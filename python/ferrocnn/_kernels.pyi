@@ -41,6 +41,7 @@ __all__ = [
     "get_num_threads",
     "global_avg_pool2d",
     "global_avg_pool2d_backward",
+    "hits",
     "instruction_set",
     "instruction_sets",
     "lion_update",
@@ -234,6 +235,7 @@ def sigmoid_cross_entropy(logits: _Floats, targets: _Floats, weights: _Floats | 
 def sigmoid_cross_entropy_backward(
     logits: _Floats, targets: _Floats, weights: _Floats | None, scale: float, dlogits: _Floats
 ) -> None: ...
+def hits(logits: _Floats, targets: _Floats) -> int: ...
 def softmax_cross_entropy(logits: _Floats, targets: _Floats, weights: _Floats | None) -> float: ...
 def softmax_cross_entropy_backward(
     logits: _Floats, targets: _Floats, weights: _Floats | None, scale: float, dlogits: _Floats

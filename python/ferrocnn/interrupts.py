@@ -18,27 +18,27 @@ class Unbroken:
     def __enter__(self) -> None:
         self._caught: tuple[int, FrameType | None] | None = None
         self._handler: Any = None
+        self._around: Deferred | None = None
         if threading.current_thread() is threading.main_thread():
             handler = signal.getsignal(signal.SIGINT)
-            if callable(handler):  # not where SIGINT is ignored, or handled outside Python
+            around = getattr(handler, "__self__", None)
+            if isinstance(around, Deferred):  # an exchange of handlers takes 50 us of a step
+                self._around = around
+                around.hold()
+            elif callable(handler):  # not where SIGINT is ignored, or handled outside Python
                 self._handler = handler
                 signal.signal(signal.SIGINT, self._catch)
 
     def __exit__(self, *_: object) -> None:
+        if self._around is not None:
+            self._around.release()
         if self._handler is not None:
             signal.signal(signal.SIGINT, self._handler)
             if self._caught is not None:
                 self._handler(*self._caught)
 
-    def say(self) -> None:
-        """Have a `Deferred` around this block say that a Ctrl-C waits."""
-        owner = getattr(self._handler, "__self__", None)
-        if isinstance(owner, Unbroken | Deferred):
-            owner.say()
-
     def _catch(self, number: int, frame: FrameType | None) -> None:
         self._caught = number, frame
-        self.say()
 
 
 class Deferred:
@@ -53,6 +53,8 @@ class Deferred:
     def __init__(self, say: Callable[[], object] = lambda: None) -> None:
         self._say = say
         self._said = False
+        self._held = 0  # how many `Unbroken` are inside
+        self._waiting: tuple[int, FrameType | None] | None = None
 
     def __enter__(self) -> "Deferred":
         self.at_once = False
@@ -78,18 +80,31 @@ class Deferred:
             caught, self._caught = self._caught, None
             self._handler(*caught)
 
-    def say(self) -> None:
-        """Say, if it is the first time, that a Ctrl-C waits."""
+    def hold(self) -> None:
+        """Let Ctrl-C wait for the `release` of each `hold`, even if it is not the first."""
+        self._held += 1
+
+    def release(self) -> None:
+        """Undo a `hold`."""
+        self._held -= 1
+        if self._held == 0 and self._waiting is not None:
+            waiting, self._waiting = self._waiting, None
+            self._handler(*waiting)
+
+    def _catch(self, number: int, frame: FrameType | None) -> None:
+        if not self._seen:
+            self._seen = True
+            self._caught = number, frame
+            self._tell()
+            return
+        self.at_once = True
+        if self._held:
+            self._waiting = number, frame
+        else:
+            self._handler(number, frame)
+
+    def _tell(self) -> None:
         if not self._said:
             self._said = True
             with contextlib.suppress(Exception):  # amid a line that is being written, say
                 self._say()
-
-    def _catch(self, number: int, frame: FrameType | None) -> None:
-        if self._seen:
-            self.at_once = True
-            self._handler(number, frame)
-        else:
-            self._seen = True
-            self._caught = number, frame
-            self.say()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -287,7 +288,7 @@ class CNN:
             targets = targets.reshape(len(X), -1)
             loss, hits = network.backward(X, targets, weights, key=key)
             gradients = network.gradients()
-            if not np.isfinite(loss) or not all(map(is_finite, gradients.values())):
+            if not math.isfinite(loss) or not all(map(is_finite, gradients.values())):
                 raise DivergedError(
                     f"learning_rate: expected a finite loss and gradient, got loss {loss} with "
                     f"rate {optimizer.learning_rate:g}; try {optimizer.learning_rate / 10:g}"

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ferrocnn import _kernels
 from ferrocnn.checks import Images
 from ferrocnn.gradients import Gradient
 from ferrocnn.layers import Dropout, Layer, Plan
@@ -65,17 +66,14 @@ class Network:
         for layer in self.layers:
             x = layer.remember(x)
         loss = self._loss.loss(logits, targets, weights)
-        if targets.shape[1] == 1:
-            hits = (logits >= 0) == (targets >= 0.5)
-        else:
-            hits = logits.argmax(axis=1) == targets.argmax(axis=1)
+        hits = _kernels.hits(logits, targets)
         grad: Floats | None = np.empty_like(logits)
         assert grad is not None
         self._loss.gradient(logits, targets, grad, weights)
         for layer in reversed(self.layers):
             assert grad is not None
             grad = layer.backward(grad, need_dx=layer is not self.layers[0])
-        return loss, int(hits.sum())
+        return loss, hits
 
     def gradients(self) -> dict[str, Gradient]:
         """Return the gradients of the last backward by parameter name."""

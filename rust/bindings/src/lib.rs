@@ -31,7 +31,7 @@ mod _kernels {
     use super::geometry::{BlockGeometry, ConvGeometry, PoolGeometry};
     #[pymodule_export]
     use super::losses::{
-        sigmoid_cross_entropy, sigmoid_cross_entropy_backward, softmax_cross_entropy,
+        hits, sigmoid_cross_entropy, sigmoid_cross_entropy_backward, softmax_cross_entropy,
         softmax_cross_entropy_backward,
     };
     #[pymodule_export]

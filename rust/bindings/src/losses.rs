@@ -39,6 +39,17 @@ pub fn sigmoid_cross_entropy_backward(
 }
 
 #[pyfunction]
+pub fn hits(
+    py: Python<'_>,
+    logits: Array<'_, f32, Ix2>,
+    targets: Array<'_, f32, Ix2>,
+) -> PyResult<usize> {
+    let (logits, targets) = (read("logits", &logits)?, read("targets", &targets)?);
+    let (logits, targets) = (logits.as_array(), targets.as_array());
+    run(py, || loss::hits(logits, targets))
+}
+
+#[pyfunction]
 pub fn softmax_cross_entropy(
     py: Python<'_>,
     logits: Array<'_, f32, Ix2>,

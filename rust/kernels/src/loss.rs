@@ -79,6 +79,29 @@ pub fn sigmoid_cross_entropy_backward(
     Ok(())
 }
 
+/// The number of samples whose logits name the class that their targets do: of one logit, whether it is
+/// at least 0 and its target at least a half, of several the largest, the first of equals.
+///
+/// `logits` and `targets` are (batch, classes).
+///
+/// # Errors
+/// Shapes that do not fit each other; no classes.
+pub fn hits(logits: ArrayView2<f32>, targets: ArrayView2<f32>) -> Result<usize> {
+    let (batch, classes) = check_classes("logits", logits.dim())?;
+    let logits = slice("logits", &logits, &[batch, classes])?;
+    let targets = slice("targets", &targets, &[batch, classes])?;
+    let largest = |row: &[f32]| {
+        let first = |best, (i, &value)| if value > row[best] { i } else { best };
+        row.iter().enumerate().fold(0, first)
+    };
+    let rows = logits.chunks_exact(classes).zip(targets.chunks_exact(classes));
+    let hit = |&(logits, targets): &(&[f32], &[f32])| match (logits, targets) {
+        ([z], [t]) => (*z >= 0.0) == (*t >= 0.5),
+        _ => largest(logits) == largest(targets),
+    };
+    Ok(rows.filter(hit).count())
+}
+
 /// The mean over the rows of `-sum of t log(p)`, p being the softmax of the row's logits and t its
 /// targets, which sum to 1. `log(p)` comes from the logits, and is finite where they are.
 ///
