@@ -36,6 +36,17 @@ def test_an_epoch_holds_every_image_once(dtype, shuffle, count, size):
     assert count < 10 or (seen == sorted(seen)) == (not shuffle)
 
 
+def test_order_and_keys_are_functions_of_the_seed_the_epoch_and_the_number():
+    data = Data(images(20, np.uint8), np.zeros(20, np.int64), np.arange(20, dtype=np.float32))
+    batches = Batches(data, SigmoidCrossEntropy(), size=8, seed=5, shuffle=True)
+    for epoch, number in [(1, 2), (0, 1), (0, 0), (1, 0), (0, 1)]:
+        batch = batches.make(epoch, number, SHAPE, None)
+        order = np.random.Generator(np.random.PCG64([5, epoch])).permutation(20)
+        np.testing.assert_array_equal(batch.weights, order[8 * number : 8 * number + 8])
+        sequence = np.random.SeedSequence([5, epoch * 3 + number])
+        assert batch.key == sequence.generate_state(1, np.uint64)[0]
+
+
 @pytest.mark.parametrize("index", [-1, 3, 2**62])
 def test_an_index_beyond_the_images_is_refused(index):
     X, out = images(3, np.uint8), np.zeros((2, *SHAPE), np.uint8)

@@ -13,7 +13,7 @@ from image_cases import encoded, picture
 
 PHOTOGRAPHS = Path(__file__).resolve().parents[2] / "shared" / "data" / "PetImages"
 SIZE = (64, 64)
-SIZES = [(64, 64), (96, 96), (97, 51), (8, 200), (1, 1), (17, 16)]
+SIZES = [(64, 64), (96, 96), (97, 51), (98, 50), (8, 200), (1, 1), (17, 16)]
 
 
 def scene(size):
@@ -46,11 +46,10 @@ def check_close(pixels, path, preprocessing=None):
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("restarts", [0, 3])
 @pytest.mark.parametrize(("mode", "subsampling"), [("RGB", 0), ("RGB", 1), ("RGB", 2), ("L", -1)])
-def test_the_pixels_are_those_of_pillow(write, mode, subsampling, restarts, size):
-    options = {"quality": 90, "subsampling": subsampling, "restart_marker_blocks": restarts}
-    path = write(encoded(scene(size).convert(mode), "JPEG", comment=b"a scene", **options))
+def test_the_pixels_are_those_of_pillow(write, mode, subsampling, size):
+    options = {"quality": 90, "subsampling": subsampling, "comment": b"a scene"}
+    path = write(encoded(scene(size).convert(mode), "JPEG", **options))
     pixels = decode(path)
     assert pixels.shape == (*SIZE, 3)
     check_close(pixels, path)
@@ -123,6 +122,9 @@ def with_a_scan_for_each_colour(size, sampling):
 PLAIN = encoded(scene((96, 96)), "JPEG")
 JFIF = segment(0xE0, segments(PLAIN)[0][0][1])
 TURNED = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a tiff:Orientation="6"/></x:xmpmeta>'
+RESTARTS = encoded(scene((96, 96)), "JPEG", restart_marker_blocks=6)
+MARK = RESTARTS.index(b"\xff\xd0")
+SCAN = PLAIN.index(b"\xff\xda")
 CMYK = encoded(scene((96, 96)).convert("CMYK"), "JPEG")
 UPRIGHT = {
     "CMYK": CMYK,
@@ -143,6 +145,11 @@ UPRIGHT = {
     "a scan for each colour": with_a_scan_for_each_colour((96, 96), (1, 1)),
     "a scan for each colour, of half size": with_a_scan_for_each_colour((96, 96), (2, 2)),
     "progressive": encoded(scene((96, 96)), "JPEG", progressive=True),
+    "with restarts": RESTARTS,
+    "less data before a restart": RESTARTS[: MARK - 4] + RESTARTS[MARK:],
+    "restarts in another order": RESTARTS.replace(b"\xff\xd0", b"\xff\xd1"),
+    "a restart that is not announced": PLAIN[: SCAN + 400] + b"\xff\xd0" + PLAIN[SCAN + 400 :],
+    "restarts that do not come": PLAIN[:SCAN] + segment(0xDD, b"\0\4") + PLAIN[SCAN:],
     "to be decoded small": encoded(scene((256, 256)), "JPEG"),
     "with something behind it": PLAIN + b"more",
     "two pictures": PLAIN + PLAIN,
@@ -190,17 +197,12 @@ def test_a_pipe_is_not_waited_for(tmp_path):
 def test_a_file_that_was_cut_off_is_not_made_up(write, subsampling, end):
     content = encoded(scene((40, 40)), "JPEG", subsampling=subsampling)
     assert decode(write(content)) is not None
-    decoded = 0
     for length in range(len(content) - 2):
         path = write(content[:length] + end)
-        pixels = decode(path)
-        if pixels is not None:  # what is missing may be nothing but a flat block
-            check_close(pixels, path)
-            decoded += 1
-        elif not end:
+        assert decode(path) is None
+        if not end:
             with pytest.raises(ValueError, match="image: expected a readable picture"):
                 Preprocessing(SIZE)(path)
-    assert decoded <= 3
 
 
 def test_broken_content_gives_pixels_or_a_reason(write):
@@ -218,5 +220,5 @@ def test_broken_content_gives_pixels_or_a_reason(write):
 
 
 def test_every_file_needs_a_place():
-    with pytest.raises(ValueError, match=r"^out: expected 2 images, got 1$"):
+    with pytest.raises(ValueError, match=r"^out: expected 2 images of 3 channels, got shape"):
         _kernels.decode_jpegs(["a", "b"], 256, None, np.empty((1, *SIZE, 3), np.uint8))

@@ -15,7 +15,7 @@ import ferrocnn
 from ferrocnn import CNN, History, Run, StopTraining
 from ferrocnn.averaging import AveragedWeights
 from ferrocnn.callbacks import CsvLog, SaveBest, SaveLast
-from ferrocnn.interrupts import Deferred, Unbroken
+from ferrocnn.interrupts import Deferred
 from ferrocnn.progress import INTERRUPTED
 from run_cases import BATCHES, CASES, EPOCHS, data, fit, make_model, outcome, weights
 
@@ -227,8 +227,8 @@ def test_a_ctrl_c_that_cannot_be_said_still_waits() -> None:
     ended = []
 
     def block() -> None:
-        with Deferred(lambda: 1 // 0):
-            with Unbroken(), Unbroken():
+        with Deferred(lambda: 1 // 0) as interrupts:
+            with interrupts.unbroken(), interrupts.unbroken():
                 ctrl_c()
             ended.append(0)
 
@@ -237,21 +237,28 @@ def test_a_ctrl_c_that_cannot_be_said_still_waits() -> None:
     assert ended == [0]
 
 
-def test_a_second_ctrl_c_waits_for_the_end_of_what_may_not_be_broken() -> None:
+@pytest.mark.parametrize("same_block", [True, False])
+def test_a_second_ctrl_c_waits_for_the_end_of_its_block_or_is_the_first(same_block: bool) -> None:
     ended, interrupts = [], Deferred()
 
     def block() -> None:
         with interrupts:
-            with Unbroken():
-                with Unbroken():
+            with interrupts.unbroken():
+                ctrl_c()
+                if same_block:
                     ctrl_c()
-                    ctrl_c()
-                ended.append("step")
-            ended.append("more")
+                ended.append("first")
+            with interrupts.unbroken():
+                with interrupts.unbroken():
+                    if not same_block:
+                        ctrl_c()
+                ended.append("second")
+            ended.append("third")
 
     with pytest.raises(KeyboardInterrupt):
         block()
-    assert (ended, interrupts.at_once) == (["step"], True)
+    expected = ["first", "second", "third"] if same_block else ["first", "second"]
+    assert (ended, interrupts.at_once) == (expected, not same_block)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")

@@ -156,9 +156,9 @@ def load_images(
     Where it cannot be written a warning is logged, and nothing else is different. After Ctrl-C it
     holds what was decoded until then.
 
-    Small JPEG files are decoded in threads. In a folder of several thousand files all others are
-    decoded in processes, one for each core, 8 at most. They run nothing of the program's own, and
-    end before this function does.
+    Small plain JPEG files are decoded in threads. In a folder of several thousand files all others
+    are decoded in processes, one for each core, 8 at most. They run nothing of the program's own,
+    and end before this function does.
 
     Memory: the images at model size, ``n * height * width * 3`` bytes, 32 more per core, and
     20 MB per process.

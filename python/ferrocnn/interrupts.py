@@ -3,42 +3,9 @@
 import contextlib
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
-
-
-class Unbroken:
-    """A block that Ctrl-C does not break: the signal is passed on when the block has ended.
-
-    A step updates one parameter after the other, and an exception between two of them would leave
-    a model that no training run ever has. Only the main thread gets signals.
-    """
-
-    def __enter__(self) -> None:
-        self._caught: tuple[int, FrameType | None] | None = None
-        self._handler: Any = None
-        self._around: Deferred | None = None
-        if threading.current_thread() is threading.main_thread():
-            handler = signal.getsignal(signal.SIGINT)
-            around = getattr(handler, "__self__", None)
-            if isinstance(around, Deferred):  # an exchange of handlers takes 50 us of a step
-                self._around = around
-                around.hold()
-            elif callable(handler):  # not where SIGINT is ignored, or handled outside Python
-                self._handler = handler
-                signal.signal(signal.SIGINT, self._catch)
-
-    def __exit__(self, *_: object) -> None:
-        if self._around is not None:
-            self._around.release()
-        if self._handler is not None:
-            signal.signal(signal.SIGINT, self._handler)
-            if self._caught is not None:
-                self._handler(*self._caught)
-
-    def _catch(self, number: int, frame: FrameType | None) -> None:
-        self._caught = number, frame
 
 
 class Deferred:
@@ -53,7 +20,8 @@ class Deferred:
     def __init__(self, say: Callable[[], object] = lambda: None) -> None:
         self._say = say
         self._said = False
-        self._held = 0  # how many `Unbroken` are inside
+        self._held = 0  # how many `unbroken` blocks are around
+        self._same_block = False  # as that in which the first came
         self._waiting: tuple[int, FrameType | None] | None = None
 
     def __enter__(self) -> "Deferred":
@@ -80,28 +48,36 @@ class Deferred:
             caught, self._caught = self._caught, None
             self._handler(*caught)
 
-    def hold(self) -> None:
-        """Let Ctrl-C wait for the `release` of each `hold`, even if it is not the first."""
-        self._held += 1
+    @contextlib.contextmanager
+    def unbroken(self) -> Iterator[None]:
+        """Let no Ctrl-C break a block inside: one that does not wait is passed on at its end.
 
-    def release(self) -> None:
-        """Undo a `hold`."""
-        self._held -= 1
-        if self._held == 0 and self._waiting is not None:
-            waiting, self._waiting = self._waiting, None
-            self._handler(*waiting)
+        A step updates one parameter after the other, and an exception between two of them would
+        leave a model that no training run ever has. One that comes in the block of the first is
+        taken for the same: some programs send it on to a child that has got it already.
+        """
+        self._held += 1
+        try:
+            yield
+        finally:
+            self._held -= 1
+            if self._held == 0:
+                self._same_block = False
+                waiting, self._waiting = self._waiting, None
+                if waiting is not None:
+                    self._handler(*waiting)
 
     def _catch(self, number: int, frame: FrameType | None) -> None:
         if not self._seen:
-            self._seen = True
+            self._seen, self._same_block = True, self._held > 0
             self._caught = number, frame
             self._tell()
-            return
-        self.at_once = True
-        if self._held:
-            self._waiting = number, frame
-        else:
+        elif self._held == 0:
+            self.at_once = True
             self._handler(number, frame)
+        elif not self._same_block:
+            self.at_once = True
+            self._waiting = number, frame
 
     def _tell(self) -> None:
         if not self._said:

@@ -28,9 +28,9 @@ from ferrocnn.pillow import (
 if TYPE_CHECKING:  # Pillow is imported where a picture is read: it takes longer than all the rest
     from PIL import Image
 
-# Counts the changes to this module and `pillow`, and the versions of zune-jpeg, that change the
-# pixels of any picture, or what is refused: the cache on disk gives nothing back that an older
-# count made.
+# Counts the changes to this module, `pillow`, jpeg.rs and resize.rs, and the versions of zune-jpeg,
+# that change the pixels of any picture, or what is refused: the cache on disk gives nothing back
+# that an older count made.
 DECODE_VERSION = 3
 
 # A JPEG is decoded at no less than this many times the model's size. At 1 the pixels differ from

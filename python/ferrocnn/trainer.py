@@ -21,7 +21,7 @@ from ferrocnn.averaging import AveragedWeights
 from ferrocnn.batches import Batch, Batches, Data
 from ferrocnn.errors import DivergedError, StopTraining
 from ferrocnn.history import History
-from ferrocnn.interrupts import Deferred, Unbroken
+from ferrocnn.interrupts import Deferred
 from ferrocnn.losses import make_loss
 from ferrocnn.metrics import Evaluation, judge
 from ferrocnn.optimizers import Optimizer
@@ -93,6 +93,7 @@ class Trainer:
         self._record = record
         self._progress = Progress()
         self._good = model.snapshot()
+        self._interrupts = Deferred()
 
     @property
     def finished(self) -> bool:
@@ -116,18 +117,18 @@ class Trainer:
         for the end of the batch or the epoch's end that is at work. A second Ctrl-C waits for
         neither, and nothing is saved then.
         """
-        with Deferred(reporter.interrupted) as interrupts:
+        with Deferred(reporter.interrupted) as self._interrupts:
             try:
-                self._run_epochs(callbacks, reporter, save, interrupts)
+                self._run_epochs(callbacks, reporter, save)
             except DivergedError as error:
-                with Unbroken():
+                with self._interrupts.unbroken():
                     self.model.set_state(self._good)
                 raise DivergedError(self._advice()) from error
             finally:
                 if self._schedule is not None:
                     self._optimizer.learning_rate = self._rate
             if self._average is not None:
-                with Unbroken():
+                with self._interrupts.unbroken():
                     self.model.set_state(self._average.values())
         return self.history
 
@@ -136,30 +137,29 @@ class Trainer:
         callbacks: Callbacks,
         reporter: Reporter,
         save: Callable[[State], object] | None,
-        interrupts: Deferred,
     ) -> None:
         try:
             while not self.finished:
-                self._run_epoch(reporter, interrupts)
+                self._run_epoch(reporter)
                 self._end_epoch(callbacks)
                 if save is not None:
                     save(self.state())
                 # An epoch that was seen to end has been saved.
                 reporter.epoch(self.history, self._seconds_left())
-                interrupts.pass_on()
+                self._interrupts.pass_on()
         except KeyboardInterrupt:
-            if not interrupts.at_once:
+            if not self._interrupts.at_once:
                 self._check_finite()
                 if save is not None:
                     save(self.state())
             raise
 
-    def _run_epoch(self, reporter: Reporter, interrupts: Deferred) -> None:
+    def _run_epoch(self, reporter: Reporter) -> None:
         """Take one step for each batch that is left of the epoch."""
         epoch, progress = self.history.epochs, self._progress
         while progress.batch < len(self._batches):
             started = time.perf_counter()
-            with Unbroken():
+            with self._interrupts.unbroken():
                 loss, weight, hits, images = self._step(epoch)
                 progress.batch += 1
                 progress.loss += loss * weight
@@ -171,7 +171,7 @@ class Trainer:
                 images, progress.loss / (progress.weight or 1.0), progress.hits / progress.images
             )
             self._forecast(time.perf_counter() - started, reporter)
-            interrupts.pass_on()
+            self._interrupts.pass_on()
 
     def _forecast(self, seconds: float, reporter: Reporter) -> None:
         """Tell once what the first batches let expect; the newest took `seconds`."""
@@ -233,11 +233,11 @@ class Trainer:
             return
         own = self.model.snapshot()
         try:
-            with Unbroken():
+            with self._interrupts.unbroken():
                 self.model.set_state(self._average.values())
             yield
         finally:
-            with Unbroken():
+            with self._interrupts.unbroken():
                 self.model.set_state(own)
 
     def _end_epoch(self, callbacks: Callbacks) -> None:
@@ -260,7 +260,7 @@ class Trainer:
             self.history.keep(ended)
             self.model.training = record
             raise
-        with Unbroken():
+        with self._interrupts.unbroken():
             self._good = good
             self._progress = Progress()
 

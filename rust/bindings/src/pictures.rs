@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use ferrocnn_kernels::gather::gather as kernel_gather;
 use ferrocnn_kernels::jpeg::{self, Limits};
 use ferrocnn_kernels::resize::{Region, resize as kernel_resize};
-use ndarray::{Axis, Ix1, Ix3, Ix4};
+use ndarray::{Ix1, Ix3, Ix4};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
@@ -23,9 +23,10 @@ pub fn decode_jpegs(
     let limits = Limits { side: side_limit, pixels: pixel_limit.unwrap_or(f64::INFINITY) };
     let mut out = write("out", &out)?;
     let mut out = out.as_array_mut();
-    if out.len_of(Axis(0)) != paths.len() {
-        let (expected, got) = (paths.len(), out.len_of(Axis(0)));
-        return Err(PyValueError::new_err(format!("out: expected {expected} images, got {got}")));
+    let (expected, got) = (paths.len(), out.shape());
+    if got[0] != expected || got[3] != 3 {
+        let message = format!("out: expected {expected} images of 3 channels, got shape {got:?}");
+        return Err(PyValueError::new_err(message));
     }
     let files = paths.iter().zip(out.outer_iter_mut());
     Ok(py.detach(|| files.map(|(path, out)| jpeg::decode(path, limits, out)).collect()))

@@ -2,7 +2,7 @@
 //!
 //! Pillow reads pictures of every kind, but half of the time for a small one is Python's, and takes
 //! Python's lock. So the plainest kind of file is decoded here: the JPEG File Interchange Format, one
-//! baseline scan, colours or grey, sound to the last byte. Whatever is special about a file, or wrong
+//! baseline scan without restarts, colours or grey, sound to the last byte. Whatever is special about a file, or wrong
 //! with it, is left to Pillow: nothing is refused, and nothing mended.
 
 use std::fs::{self, File};
@@ -96,14 +96,13 @@ fn plain_size(content: &[u8]) -> Option<[usize; 2]> {
         match (marker, frame) {
             (0xC0, None) => frame = Some(plain_frame(segment)?),
             (0xDA, Some((components, size))) => {
-                // Behind 0xFF stands 0 in the data of a scan, or else the mark of a restart.
-                let behind = |pair: &[u8]| pair[0] != 0xFF || matches!(pair[1], 0 | 0xD0..=0xD7);
-                let whole = segment.first() == Some(&components) && rest.windows(2).all(behind);
-                return whole.then_some(size);
+                // Behind 0xFF stands 0, or else a mark: of a restart, which is made up for as the end is.
+                let data = rest.windows(2).all(|pair| pair[0] != 0xFF || pair[1] == 0);
+                return (data && segment.first() == Some(&components)).then_some(size);
             }
             // Tables, comments and what applications add; but EXIF and XMP may say that the picture has to
             // be turned (0xE1), and Adobe's segment is about other colours (0xEE).
-            (0xC4 | 0xDB | 0xDD | 0xE0 | 0xE2..=0xED | 0xEF | 0xFE, _) => {}
+            (0xC4 | 0xDB | 0xE0 | 0xE2..=0xED | 0xEF | 0xFE, _) => {}
             _ => return None,
         }
     }
