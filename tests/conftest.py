@@ -33,6 +33,15 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
+def photographs() -> Path:
+    """The folder of real photographs; without it the test is skipped."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data" / "PetImages"
+    if not folder.is_dir():
+        pytest.skip(f"no photographs in {folder}")
+    return folder
+
+
+@pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often each file is decoded, by the name of its folder and its own."""
     from ferrocnn.preprocessing import Preprocessing

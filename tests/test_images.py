@@ -10,8 +10,6 @@ from PIL import Image
 from ferrocnn.images import ImageDataset, load_images
 from ferrocnn.preprocessing import Preprocessing
 
-PHOTOGRAPHS = Path(__file__).resolve().parents[2] / "shared" / "data" / "PetImages"
-
 
 def write_pictures(folder: Path, count: int, seed: int = 0, name: str = "{:02d}.png") -> None:
     folder.mkdir(parents=True, exist_ok=True)
@@ -74,12 +72,10 @@ class TestLoad:
         write_pictures(pets / "Dog" / "puppies" / "small", 2)
         assert np.bincount(load_images(str(pets)).labels).tolist() == [10, 7]
 
-    def test_real_photographs(self, tmp_path: Path) -> None:
-        if not PHOTOGRAPHS.is_dir():
-            pytest.skip(f"no photographs in {PHOTOGRAPHS}")
+    def test_real_photographs(self, tmp_path: Path, photographs: Path) -> None:
         for name in ("Cat", "Dog"):
             (tmp_path / name).mkdir()
-            for path in sorted((PHOTOGRAPHS / name).glob("*.jpg"))[:20]:
+            for path in sorted((photographs / name).glob("*.jpg"))[:20]:
                 shutil.copy(path, tmp_path / name)
         dataset = load_images(tmp_path)
         assert np.bincount(dataset.labels).tolist() == [20, 20]

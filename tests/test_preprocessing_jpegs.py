@@ -1,7 +1,6 @@
 """Plain small JPEG files are decoded without Pillow, to its pixels; all others are left to it."""
 
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +10,6 @@ from ferrocnn import _kernels
 from ferrocnn.preprocessing import Preprocessing
 from image_cases import encoded, picture
 
-PHOTOGRAPHS = Path(__file__).resolve().parents[2] / "shared" / "data" / "PetImages"
 SIZE = (64, 64)
 SIZES = [(64, 64), (96, 96), (97, 51), (98, 50), (8, 200), (1, 1), (17, 16)]
 
@@ -63,10 +61,8 @@ def test_by_way_of_a_stored_size(write):
     check_close(pixels, path, preprocessing)
 
 
-def test_real_photographs():
-    if not PHOTOGRAPHS.is_dir():
-        pytest.skip(f"no photographs in {PHOTOGRAPHS}")
-    paths = sorted(PHOTOGRAPHS.rglob("*.jpg"))[::400]
+def test_real_photographs(photographs):
+    paths = sorted(photographs.rglob("*.jpg"))[::400]
     found = Preprocessing(SIZE).decode_jpegs(paths)
     decoded = 0
     for pixels, path in zip(found, paths, strict=True):

@@ -54,7 +54,8 @@ class Batches:
         self.size = min(size, len(data))
         self._data, self._loss = data, loss
         self._seed, self._shuffle = seed, shuffle
-        self._epoch, self._order, self._keys = -1, np.arange(len(data)), [0]
+        self._epoch, self._order = -1, np.arange(len(data))
+        self._keys: list[int] = []
         self._gathered = np.empty_like(data.X, shape=(self.size, *data.X.shape[1:]))
         self._augmented = np.empty((0, 0, 0, 0), np.uint8)
 

@@ -19,7 +19,6 @@ class Deferred:
 
     def __init__(self, say: Callable[[], object] = lambda: None) -> None:
         self._say = say
-        self._said = False
         self._held = 0  # how many `unbroken` blocks are around
         self._same_block = False  # as that in which the first came
         self._waiting: tuple[int, FrameType | None] | None = None
@@ -71,16 +70,11 @@ class Deferred:
         if not self._seen:
             self._seen, self._same_block = True, self._held > 0
             self._caught = number, frame
-            self._tell()
+            with contextlib.suppress(Exception):  # amid a line that is being written, say
+                self._say()
         elif self._held == 0:
             self.at_once = True
             self._handler(number, frame)
         elif not self._same_block:
             self.at_once = True
             self._waiting = number, frame
-
-    def _tell(self) -> None:
-        if not self._said:
-            self._said = True
-            with contextlib.suppress(Exception):  # amid a line that is being written, say
-                self._say()

@@ -114,8 +114,8 @@ class Trainer:
         """Go on to the last epoch. What it raises is said at `ferrocnn.train`.
 
         save: called with `state` after each epoch and its callbacks, and on Ctrl-C, which waits
-        for the end of the batch or the epoch's end that is at work. A second Ctrl-C waits for
-        neither, and nothing is saved then.
+        for the end of the batch or the epoch's end that is at work. A second Ctrl-C waits for a
+        step alone, and nothing is saved then.
         """
         with Deferred(reporter.interrupted) as self._interrupts:
             try:
