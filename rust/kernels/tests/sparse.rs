@@ -47,6 +47,23 @@ fn sparse_gradients_of_large_images_are_those_of_the_general_kernels() {
     }
 }
 
+/// Slices of every width, more filters than a mask has bits, and pixels that no window reaches.
+#[test]
+fn sparse_gradients_of_3x3_kernels_are_those_of_the_general_kernels() {
+    let uneven = Padding::Explicit { top: 2, bottom: 0, left: 1, right: 3 };
+    for channels in [1, 3, 4, 7, 8, 12, 16, 17, 20, 24, 33] {
+        for filters in [1, 8, 19, 32, 33, 70] {
+            for padding in [Padding::Same, Padding::Valid, uneven] {
+                for size in [(4, 4), (5, 6), (8, 7)] {
+                    let input = (size.0, size.1, channels);
+                    let g = BlockGeometry::new(input, (3, 3), filters, padding).unwrap();
+                    assert_sparse_gradients(&g, 2, 3, 7);
+                }
+            }
+        }
+    }
+}
+
 /// `live` of four windows carry gradient.
 fn assert_sparse_gradients(g: &BlockGeometry, batch: usize, live: u8, seed: u64) {
     let x = values(shape(batch, g.conv.input_shape()), seed);

@@ -152,11 +152,11 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn lanes_of(self, winner: __m256i, index: u8) -> u32 {
-        // SAFETY: as above.
+    fn bytes_of(self, bytes: &[u8; 32], byte: u8) -> u32 {
+        // SAFETY: as above; 32 bytes are readable.
         unsafe {
-            let wins = _mm256_cmpeq_epi32(winner, _mm256_set1_epi32(index.into()));
-            _mm256_movemask_ps(_mm256_castsi256_ps(wins)) as u32
+            let bytes = _mm256_loadu_si256(bytes.as_ptr().cast());
+            _mm256_movemask_epi8(_mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(byte as i8))) as u32
         }
     }
 

@@ -1,11 +1,12 @@
-//! AVX-512F: 16 lanes, 32 registers, masks.
+//! AVX-512 with its byte and short-vector parts, which all but Xeon Phi have: 16 lanes, 32 registers,
+//! masks.
 
 use std::arch::x86_64::*;
 
 use super::avx2::Avx2;
 use super::{Kernel, Simd};
 
-/// Proof that AVX-512F runs here, and AVX2 as well.
+/// Proof that AVX-512 F, BW and VL run here, and AVX2 as well.
 #[derive(Debug, Clone, Copy)]
 pub struct Avx512(Avx2);
 
@@ -13,15 +14,18 @@ impl Avx512 {
     /// A token, where the machine has the set.
     pub fn detect() -> Option<Self> {
         let narrow = Avx2::detect()?;
-        is_x86_feature_detected!("avx512f").then_some(Self(narrow))
+        let found = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vl");
+        found.then_some(Self(narrow))
     }
 
     pub(super) fn enter<K: Kernel>(self, kernel: K) -> K::Output {
-        #[target_feature(enable = "avx512f")]
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
         fn entered<K: Kernel>(token: Avx512, kernel: K) -> K::Output {
             kernel.run(token)
         }
-        // SAFETY: a token exists only where `detect` found the feature.
+        // SAFETY: a token exists only where `detect` found the features.
         unsafe { entered(self, kernel) }
     }
 }
@@ -30,7 +34,7 @@ fn mask(count: usize) -> __mmask16 {
     ((1u32 << count) - 1) as __mmask16
 }
 
-// SAFETY (all blocks below): a token exists only where AVX-512F was found; the pointers are the
+// SAFETY (all blocks below): a token exists only where the set was found; the pointers are the
 // caller's promise, stated at the trait.
 impl Simd for Avx512 {
     type F32 = __m512;
@@ -120,9 +124,12 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn lanes_of(self, winner: __m512i, index: u8) -> u32 {
-        // SAFETY: as above.
-        unsafe { _mm512_cmpeq_epi32_mask(winner, _mm512_set1_epi32(index.into())).into() }
+    fn bytes_of(self, bytes: &[u8; 32], byte: u8) -> u32 {
+        // SAFETY: as above; 32 bytes are readable.
+        unsafe {
+            let bytes = _mm256_loadu_si256(bytes.as_ptr().cast());
+            _mm256_cmpeq_epi8_mask(bytes, _mm256_set1_epi8(byte as i8))
+        }
     }
 
     #[inline(always)]
@@ -146,15 +153,8 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     unsafe fn load_index(self, source: *const u8, count: usize) -> __m512i {
-        // SAFETY: as above; `count` bytes are copied into sixteen.
-        unsafe {
-            if count == Self::LANES {
-                return _mm512_cvtepu8_epi32(_mm_loadu_si128(source.cast()));
-            }
-            let mut bytes = [0u8; 16];
-            std::ptr::copy_nonoverlapping(source, bytes.as_mut_ptr(), count);
-            _mm512_cvtepu8_epi32(_mm_loadu_si128(bytes.as_ptr().cast()))
-        }
+        // SAFETY: as above; bytes that the mask leaves out are not read.
+        unsafe { _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask(count), source.cast())) }
     }
 
     #[inline(always)]

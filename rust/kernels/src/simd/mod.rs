@@ -77,8 +77,8 @@ pub trait Simd: Copy {
     /// `value` where `winner` is `index`, else 0.
     fn select(self, value: Self::F32, winner: Self::Index, index: u8) -> Self::F32;
 
-    /// The lanes whose `winner` is `index`, as bits.
-    fn lanes_of(self, winner: Self::Index, index: u8) -> u32;
+    /// The `bytes` that are `byte`, as bits.
+    fn bytes_of(self, bytes: &[u8; 32], byte: u8) -> u32;
 
     /// The lanes that are not zero, in order, and their numbers, counted from `first`; returns how
     /// many they are. Whole vectors are written, the rest of them unspecified.

@@ -1,7 +1,7 @@
 //! Four lanes: one register of SSE or NEON, whatever the target has by default, through `wide`.
 
 use wide::bytemuck::cast;
-use wide::{f32x4, u32x4};
+use wide::{f32x4, u8x32, u32x4};
 
 use super::Simd;
 
@@ -84,8 +84,8 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn lanes_of(self, winner: u32x4, index: u8) -> u32 {
-        is(winner, index).to_bitmask()
+    fn bytes_of(self, bytes: &[u8; 32], byte: u8) -> u32 {
+        u8x32::from(*bytes).simd_eq(u8x32::splat(byte)).to_bitmask()
     }
 
     #[inline(always)]

@@ -2,20 +2,31 @@
 //! and (y, x) where its winner's window starts, `dx[y.., x.., :] += g * weight[:, :, :, f]`.
 //!
 //! For each pooled pixel and each of its four places, the channels that won there are a bit mask;
-//! the window of `dx` is held in registers while their filters are added to it. This goes for a
+//! the window of `dx` is held in registers while their filters are added to it: for 3x3 kernels all
+//! four windows at once (`patches`), else one by one in a padded image (`windows`). This goes for a
 //! slice of the input channels and some output channels at a time, whose filters stay in the
-//! first-level cache.
+//! first-level cache. The masks of a pooled row are made before its sums: in the queue behind those a
+//! mask would come late, and with it the end of its loop.
 
+mod patches;
 mod windows;
 
-use windows::{Patch, Window};
+use std::cell::RefCell;
 
+use patches::Patches;
+use windows::Window;
+
+use super::after::OFF;
 use super::block::Pooled;
 use super::padded::{image_size, padded_extent};
 use super::slices::{SLACK, WIDTH, slices};
-use crate::scratch;
+use crate::scratch::{self, Free, lend};
 use crate::simd::{Ahead, Kernel, Simd, dispatch, worth_asking};
 use crate::threads::{chunks, chunks_mut, for_each};
+
+thread_local! {
+    static MASKS: Free<[u32; 4]> = const { RefCell::new(Vec::new()) };
+}
 
 /// Output channels of a mask.
 const CHANNELS: usize = 32;
@@ -25,7 +36,7 @@ pub(super) fn overwrite(pooled: Pooled, weight: &[f32], dx: &mut [f32]) {
     let (conv, pool) = (&pooled.geometry.conv, &pooled.geometry.pool);
     let output = image_size(pool.output_shape());
     let (rows, columns) = padded_extent(conv);
-    let padded_size = rows * columns * WIDTH.min(conv.in_channels);
+    let padded_size = rows * columns * WIDTH;
     let asks = worth_asking(size_of_val(dx));
     scratch::with(weight.len() + SLACK, |filters| {
         rearrange(pooled, weight, filters);
@@ -35,7 +46,9 @@ pub(super) fn overwrite(pooled: Pooled, weight: &[f32], dx: &mut [f32]) {
         for_each(images, |_, (dx, grad, winners)| {
             scratch::with(padded_size, |padded| {
                 let pooled = Pooled { geometry: pooled.geometry, grad, winners };
-                dispatch(Image { pooled, filters, padded, dx, asks });
+                lend(&MASKS, pool.width.output, |masks| {
+                    dispatch(Image { pooled, filters, masks, padded, dx, asks });
+                });
             });
         });
     });
@@ -63,6 +76,8 @@ fn rearrange(pooled: Pooled, weight: &[f32], filters: &mut [f32]) {
 struct Image<'a> {
     pooled: Pooled<'a>,
     filters: &'a [f32],
+    /// One for each position of a pooled row.
+    masks: &'a mut [[u32; 4]],
     /// One slice of the gradient, padded.
     padded: &'a mut [f32],
     dx: &'a mut [f32],
@@ -77,13 +92,39 @@ impl Kernel for Image<'_> {
     fn run<S: Simd>(mut self, simd: S) {
         let (conv, pool) = (&self.pooled.geometry.conv, &self.pooled.geometry.pool);
         let [height, columns, channels] = conv.input_shape();
+        let reached = |pooled: usize, kernel: usize| 2 * pooled + kernel - 1;
+        let rows = reached(pool.height.output, conv.height.window);
+        if rows < conv.height.before + height
+            || reached(pool.width.output, conv.width.window) < conv.width.before + columns
+        {
+            self.dx.fill(0.0);
+        }
         for (first, width) in slices(conv.in_channels) {
-            self.padded.fill(0.0);
             let passes = conv.out_channels.div_ceil(CHANNELS);
             let pixels = if self.asks { height * columns } else { 0 };
             let mut ahead = Ahead::new()
                 .with_rows(&raw const self.dx[first], pixels, (width, channels))
                 .in_parts(passes * pool.height.output * pool.width.output);
+            if (conv.height.window, conv.width.window) == (3, 3) {
+                let patches = Patches {
+                    pooled: self.pooled,
+                    filters: &self.filters[first * 9 * conv.out_channels..],
+                    first,
+                    width,
+                    masks: self.masks,
+                    memory: self.padded,
+                    dx: self.dx,
+                };
+                if width <= <S::Narrow as Simd>::LANES {
+                    patches.overwrite(simd.narrow(), &mut ahead);
+                    continue;
+                }
+                if width <= S::LANES {
+                    patches.overwrite(simd, &mut ahead);
+                    continue;
+                }
+            }
+            self.padded.fill(0.0);
             for channel in (0..conv.out_channels).step_by(CHANNELS) {
                 self.add_channels(simd, channel, (first, width), &mut ahead);
             }
@@ -108,40 +149,36 @@ impl Image<'_> {
         let (kernel, columns) = ((conv.height.window, conv.width.window), padded_extent(conv).1);
         let filter = kernel.0 * kernel.1 * width;
         let filters = &self.filters[first * kernel.0 * kernel.1 * channels..][channel * filter..];
-        let patches = kernel == (3, 3) && width == S::LANES;
         let mut position = 0;
         for y in 0..pool.height.output {
+            fill_masks(simd, self.pooled, channel, y, self.masks);
             for x in 0..pool.width.output {
                 ahead.ask(simd);
                 let element = position * channels + channel;
                 let grads = &self.pooled.grad[element..][..count];
-                let masks = place_masks(simd, &self.pooled.winners[element..][..count]);
+                let masks = self.masks[x];
                 let corner = (2 * y * columns + 2 * x) * width;
-                if patches {
-                    let target = &mut self.padded[corner..];
-                    Patch { masks, grads, filters, target, row: columns * width }.add(simd);
-                } else {
-                    for (place, mask) in masks.into_iter().enumerate() {
-                        let start = corner + (place / 2 * columns + place % 2) * width;
-                        Window {
-                            mask,
-                            grads,
-                            filters,
-                            filter,
-                            rows: kernel.0,
-                            run: kernel.1 * width,
-                            target: &mut self.padded[start..],
-                            target_row: columns * width,
-                        }
-                        .add(simd);
+                for (place, mask) in masks.into_iter().enumerate() {
+                    let start = corner + (place / 2 * columns + place % 2) * width;
+                    Window {
+                        mask,
+                        grads,
+                        filters,
+                        filter,
+                        rows: kernel.0,
+                        run: kernel.1 * width,
+                        target: &mut self.padded[start..],
+                        target_row: columns * width,
                     }
+                    .add(simd);
                 }
                 position += 1;
             }
         }
     }
 
-    /// Copies the part of a padded slice that is the image to its channels of `dx`.
+    /// Copies the part of a padded slice that is the image, and that windows reach, to its channels of
+    /// `dx`.
     #[inline(always)]
     fn crop(&mut self, first: usize, width: usize) {
         let conv = &self.pooled.geometry.conv;
@@ -151,17 +188,14 @@ impl Image<'_> {
         // Without padding, windows may not reach the last rows and columns.
         let reached = image_columns.min(columns.saturating_sub(left));
         let targets = self.dx.chunks_exact_mut(image_columns * channels);
-        for (y, target) in targets.enumerate() {
-            let reached = if y + top < rows { reached } else { 0 };
+        for (y, target) in targets.enumerate().take(rows.saturating_sub(top)) {
             let start = ((y + top) * columns + left) * width;
-            let source = if reached > 0 { &self.padded[start..][..reached * width] } else { &[] };
-            let (inside, outside) = target.split_at_mut(reached * channels);
+            let source = &self.padded[start..][..reached * width];
             if width == channels {
-                inside.copy_from_slice(source);
-                outside.fill(0.0);
+                target[..source.len()].copy_from_slice(source);
                 continue;
             }
-            let pixels = inside.chunks_exact_mut(channels).zip(source.chunks_exact(width));
+            let pixels = target.chunks_exact_mut(channels).zip(source.chunks_exact(width));
             for (target, source) in pixels {
                 // Of known length, so that it is a move or two and no call.
                 match <&[f32; WIDTH]>::try_from(source) {
@@ -169,24 +203,27 @@ impl Image<'_> {
                     Err(_) => target[first..first + width].copy_from_slice(source),
                 }
             }
-            for target in outside.chunks_exact_mut(channels) {
-                target[first..first + width].fill(0.0);
-            }
         }
     }
 }
 
-/// For each place, the channels that won there, as bits.
+/// For each position of a pooled row and each place, which of the `CHANNELS` channels from `channel`
+/// on won there, as bits.
 #[inline(always)]
-fn place_masks<S: Simd>(simd: S, winners: &[u8]) -> [u32; 4] {
-    let mut masks = [0; 4];
-    for start in (0..winners.len()).step_by(S::LANES) {
-        let count = (winners.len() - start).min(S::LANES);
-        // SAFETY: `count` bytes are readable. Lanes beyond them are zero, and masked.
-        let lanes = unsafe { simd.load_index(winners.as_ptr().add(start), count) };
-        for (mask, place) in masks.iter_mut().zip(0..) {
-            *mask |= (simd.lanes_of(lanes, place) & (u32::MAX >> (32 - count))) << start;
+fn fill_masks<S: Simd>(simd: S, pooled: Pooled, channel: usize, y: usize, masks: &mut [[u32; 4]]) {
+    let channels = pooled.geometry.conv.out_channels;
+    let count = CHANNELS.min(channels - channel);
+    let row = &pooled.winners[y * masks.len() * channels..];
+    for (masks, winners) in masks.iter_mut().zip(row.chunks_exact(channels)) {
+        let mut bytes = [OFF; CHANNELS];
+        // In eights, as their length is known, so that there is no call.
+        let (eights, rest) = winners[channel..][..count].as_chunks::<8>();
+        for (target, eight) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(eights) {
+            *target = *eight;
         }
+        for (target, &winner) in bytes[count - rest.len()..].iter_mut().zip(rest) {
+            *target = winner;
+        }
+        *masks = [0, 1, 2, 3].map(|place| simd.bytes_of(&bytes, place));
     }
-    masks
 }
