@@ -3,7 +3,8 @@
 //! Under one tap of the kernel, the windows of the four places of a pool window read two by two
 //! pixels. A vector holds them, and every lane picks the one that its winner's window reads. So no
 //! list is made, and a window that is not live costs no less than one that is: 0 is multiplied with
-//! a pixel there, which changes no sum as long as that is finite.
+//! a pixel there, which changes no sum as long as that is finite. One pass makes as many rows of the
+//! kernel as there are registers for their sums.
 
 use std::ops::Range;
 
@@ -24,6 +25,11 @@ const TAPS: usize = 3;
 const AHEAD: usize = 1024;
 /// Lanes below which a pick is no instruction.
 const LEAST: usize = 8;
+
+/// Sums that leave registers for the gradients, the picks and what they come from.
+fn most_sums<S: Simd>() -> usize {
+    if S::LANES == 16 { 27 } else { 9 }
+}
 
 /// Whether this is faster than lists (docs/architecture.md). A vector must hold four pixels.
 pub(super) fn serves(conv: &ConvGeometry) -> bool {
@@ -79,21 +85,40 @@ impl<T: Pixel> Sum<'_, T> {
             let band = self.cut.band(index);
             pad_band(conv, self.x, &band, (0, C), self.cut.padded.1, self.padded);
             for first in (0..conv.out_channels).step_by(S::LANES) {
-                for row in 0..TAPS {
-                    if conv.out_channels - first < S::LANES {
-                        self.add_row::<S, C, true>(simd, &band, row, first);
-                    } else {
-                        self.add_row::<S, C, false>(simd, &band, row, first);
-                    }
+                if conv.out_channels - first < S::LANES {
+                    self.add_band::<S, C, true>(simd, &band, first);
+                } else {
+                    self.add_band::<S, C, false>(simd, &band, first);
                 }
             }
         }
     }
 
-    /// Adds what a band gives to one row of the kernel, for a vector of output channels from
-    /// `first` on. `PARTIAL`: there are fewer.
+    /// Adds a band, for a vector of output channels from `first` on. `PARTIAL`: there are fewer.
     #[inline(always)]
-    fn add_row<S: Simd, const C: usize, const PARTIAL: bool>(
+    fn add_band<S: Simd, const C: usize, const PARTIAL: bool>(
+        &mut self,
+        simd: S,
+        band: &Band,
+        first: usize,
+    ) {
+        match most_sums::<S>() / (TAPS * C) {
+            3.. => self.add_rows::<S, C, 3, PARTIAL>(simd, band, 0, first),
+            2 => {
+                self.add_rows::<S, C, 2, PARTIAL>(simd, band, 0, first);
+                self.add_rows::<S, C, 1, PARTIAL>(simd, band, 2, first);
+            }
+            _ => {
+                for row in 0..TAPS {
+                    self.add_rows::<S, C, 1, PARTIAL>(simd, band, row, first);
+                }
+            }
+        }
+    }
+
+    /// Adds what a band gives to `ROWS` rows of the kernel from `row` on.
+    #[inline(always)]
+    fn add_rows<S: Simd, const C: usize, const ROWS: usize, const PARTIAL: bool>(
         &mut self,
         simd: S,
         band: &Band,
@@ -106,7 +131,8 @@ impl<T: Pixel> Sum<'_, T> {
         let (rows, columns) = self.cut.padded;
         let (step, line) = (pixel(C), columns * pixel(C));
         let places = [0, step, S::LANES / 2, S::LANES / 2 + step].map(|place| place as u32);
-        let mut sums = [[simd.splat(0.0); C]; TAPS];
+        // One array for all rows: of arrays in arrays the compiler keeps copies in memory.
+        let mut sums = [[simd.splat(0.0); C]; TAPS * TAPS];
         let mut bias = simd.splat(0.0);
         for image in 0..band.images.len() {
             for y in 0..band.rows.len() {
@@ -115,7 +141,7 @@ impl<T: Pixel> Sum<'_, T> {
                 let grads = &self.pooled.grad[at..][..(width - 1) * channels + count];
                 let winners = &self.pooled.winners[at..][..grads.len()];
                 let source = &self.padded[(image * rows + 2 * y + row) * line..];
-                assert!(source.len() >= line + 2 * width * step + S::LANES);
+                assert!(source.len() >= ROWS * line + 2 * width * step + S::LANES);
                 for x in 0..width {
                     if row == 0 {
                         let ahead = x * channels + AHEAD;
@@ -123,15 +149,16 @@ impl<T: Pixel> Sum<'_, T> {
                         simd.prefetch_l2(winners.as_ptr().wrapping_add(ahead));
                     }
                     // SAFETY: `count` channels of `width` positions are in the slices; the last half
-                    // vector starts at pixel `2 * (width - 1) + TAPS - 1` of the second line, which
-                    // has `LANES` floats behind it.
+                    // vector starts at pixel `2 * (width - 1) + TAPS - 1` of line `ROWS`, which has
+                    // `LANES` floats behind it.
                     unsafe {
                         let grad = grads.as_ptr().add(x * channels);
                         let grad = load::<S, PARTIAL>(simd, count, grad);
                         let winner = simd.load_index(winners.as_ptr().add(x * channels), count);
                         let (grad, place) = simd.place(grad, winner, places);
-                        for (column, sums) in sums.iter_mut().enumerate() {
-                            let upper = source.as_ptr().add((2 * x + column) * step);
+                        for (tap, sums) in sums[..ROWS * TAPS].iter_mut().enumerate() {
+                            let pixel = tap / TAPS * columns + 2 * x + tap % TAPS;
+                            let upper = source.as_ptr().add(pixel * step);
                             let pixels = simd.load_halves(upper, upper.add(line));
                             for (c, sum) in sums.iter_mut().enumerate() {
                                 let picked = simd.pick(pixels, simd.shift(place, c as u32));
@@ -145,7 +172,7 @@ impl<T: Pixel> Sum<'_, T> {
         }
 
         let (dweight, dbias) = self.sums.split_at_mut(TAPS * TAPS * C * channels);
-        for (tap, &sum) in sums.as_flattened().iter().enumerate() {
+        for (tap, &sum) in sums[..ROWS * TAPS].as_flattened().iter().enumerate() {
             let target = &mut dweight[(row * TAPS * C + tap) * channels + first..][..count];
             add_to_slice(simd, target, sum);
         }
