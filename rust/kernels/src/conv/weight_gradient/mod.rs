@@ -15,7 +15,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use cut::{Band, Cut};
-use positions::{Memory, Positions, TOGETHER};
+use positions::{Memory, PACKED, Positions, TOGETHER};
 use runs::Runs;
 
 use super::block::Pooled;
@@ -46,11 +46,11 @@ pub(super) fn overwrite<T: Pixel>(pooled: Pooled, x: &[T], dweight: &mut [f32], 
     let size = channels * (window + 1);
     let add_bands = |range: Range<usize>, sums: &mut [f32]| {
         let most = cut.most_positions();
-        lend(&LISTS, (2 + TOGETHER) * most, |lists| {
+        lend(&LISTS, (1 + PACKED / TOGETHER + TOGETHER) * most, |lists| {
             scratch::with(TOGETHER * most, |factors| {
                 scratch::with(cut.floats(), |padded| {
                     let (positions, lists) = lists.split_at_mut(most);
-                    let (winners, pixels) = lists.split_at_mut(most);
+                    let (winners, pixels) = lists.split_at_mut(PACKED / TOGETHER * most);
                     let memory = Memory { winners, factors, pixels };
                     let sum = Sum { pooled, x, cut: &cut, range, positions, memory, padded, sums };
                     dispatch(sum);
@@ -138,6 +138,9 @@ impl<T: Pixel> Sum<'_, T> {
                 pad_band(conv, self.x, band, slice, columns, target);
             }
             for f in (0..conv.out_channels).step_by(TOGETHER) {
+                if f.is_multiple_of(PACKED) {
+                    positions.pack(simd, f, &mut self.memory);
+                }
                 let lists = positions.list(simd, f, &mut self.memory);
                 let filters = sums[f * window..].chunks_exact_mut(window).zip(&mut biases[f..]);
                 for (terms, (sums, bias)) in lists.into_iter().zip(filters) {

@@ -5,8 +5,10 @@ use crate::conv::OFF;
 use crate::conv::block::Pooled;
 use crate::simd::Simd;
 
-/// Channels that are listed together.
+/// Channels that are listed together: as many winners as a `u32` holds.
 pub(super) const TOGETHER: usize = 4;
+/// Channels whose winners are packed together.
+pub(super) const PACKED: usize = 4 * TOGETHER;
 
 /// The pooled elements of a band, (position, channel), and the pixel at which the windows of each
 /// position start.
@@ -21,7 +23,7 @@ pub(super) struct Positions<'a> {
 
 /// What lists are made in, with room for all positions of a band.
 pub(super) struct Memory<'a> {
-    /// Winners of `TOGETHER` channels, a byte each.
+    /// For each `TOGETHER` of `PACKED` channels their winners, a byte each.
     pub winners: &'a mut [u32],
     /// For each of `TOGETHER` channels.
     pub factors: &'a mut [f32],
@@ -62,7 +64,36 @@ impl<'a> Positions<'a> {
         }
     }
 
-    /// Lists the live elements of up to `TOGETHER` channels from `first` on.
+    /// Packs the winners of up to `PACKED` channels from `first` on.
+    #[inline(always)]
+    pub fn pack<S: Simd>(&self, simd: S, first: usize, memory: &mut Memory) {
+        let (count, channels) = (self.pixels.len(), self.channels);
+        let quads = PACKED.min(channels - first) / TOGETHER;
+        assert!(self.winners.len() == count * channels && memory.winners.len() >= quads * count);
+        let columns = channels.is_multiple_of(TOGETHER) && quads * TOGETHER == PACKED;
+        let columns = columns && cfg!(target_endian = "little");
+        let whole = if columns { count / S::LANES * S::LANES } else { 0 };
+        for position in (0..whole).step_by(S::LANES) {
+            // SAFETY: `whole <= count` positions have `first + PACKED <= channels` bytes, which are
+            // four floats, and rows of bytes are `channels / 4` floats apart.
+            unsafe {
+                let winners = self.winners.as_ptr().add(position * channels + first);
+                let quads = simd.load_columns(winners.cast(), channels / TOGETHER);
+                for (k, &quad) in quads.iter().enumerate() {
+                    simd.store(memory.winners.as_mut_ptr().add(k * count + position).cast(), quad);
+                }
+            }
+        }
+        for position in whole..count {
+            let winners = self.winners[position * channels + first..].chunks_exact(TOGETHER);
+            for (quad, winners) in winners.take(quads).enumerate() {
+                let four = winners.first_chunk().map_or(0, |four| u32::from_le_bytes(*four));
+                memory.winners[quad * count + position] = four;
+            }
+        }
+    }
+
+    /// Lists the live elements of up to `TOGETHER` channels from `first` on, whose winners are packed.
     #[inline(always)]
     pub fn list<'m, S: Simd>(
         &self,
@@ -73,14 +104,11 @@ impl<'a> Positions<'a> {
         let (count, channels) = (self.pixels.len(), self.channels);
         let together = TOGETHER.min(channels - first);
         let whole = if together == TOGETHER { count / S::LANES * S::LANES } else { 0 };
-        let elements = self.winners.chunks_exact(channels);
-        for (packed, winners) in memory.winners[..whole].iter_mut().zip(elements) {
-            *packed = winners[first..].first_chunk().map_or(0, |four| u32::from_le_bytes(*four));
-        }
         let mut lists = [(); TOGETHER].map(|()| 0);
         assert!(self.grads.len() == count * channels && self.winners.len() == count * channels);
         assert!(memory.factors.len() >= TOGETHER * count);
         assert!(memory.pixels.len() >= TOGETHER * count);
+        let winners = memory.winners[first % PACKED / TOGETHER * count..][..whole].as_ptr();
         for position in (0..whole).step_by(S::LANES) {
             // SAFETY: `whole <= count` positions have `first + TOGETHER <= channels` elements, and
             // a list has no more than `position` yet, so there is room for `LANES` more.
@@ -90,7 +118,7 @@ impl<'a> Positions<'a> {
                 for (k, live) in lists.iter_mut().enumerate() {
                     *live += simd.keep_live(
                         grads[k],
-                        memory.winners.as_ptr().add(position),
+                        winners.add(position),
                         k as u32,
                         self.places,
                         self.pixels.as_ptr().add(position),
