@@ -71,6 +71,7 @@ print(ferrocnn._kernels.instruction_set(), digest.hexdigest())
 
 NETWORKS = {
     "plain": ("[(8, 3), (16, 3), (24, 3), (9, 3)]", ""),
+    "valid": ("[(10, 3), (40, 3), (24, 3)]", "padding='valid'"),
     "wide": ("[(32, 3), (33, 3), Conv(40, 3, None)]", "batch_norm=True"),
     **{
         activation: (

@@ -36,8 +36,10 @@ proptest! {
 /// Bands of some rows of an image, the last one smaller.
 #[test]
 fn sparse_gradients_of_large_images_are_those_of_the_general_kernels() {
+    let deep = [16, 20, 48].map(|filters| ((40, 35, 6), (3, 3), filters));
     for (input, kernel, filters) in [((40, 35, 20), (3, 3), 9), ((23, 400, 2), (4, 5), 3)]
         .into_iter()
+        .chain(deep)
         .chain((1..5).map(|channels| ((71, 66, channels), (3, 3), 17)))
     {
         let g = BlockGeometry::new(input, kernel, filters, Padding::Same).unwrap();
@@ -47,13 +49,15 @@ fn sparse_gradients_of_large_images_are_those_of_the_general_kernels() {
     }
 }
 
-/// Slices of every width, more filters than a mask has bits, and pixels that no window reaches.
+/// Slices of every width, more filters than a mask has bits, pixels that no window reaches, and
+/// windows that reach nothing but padding.
 #[test]
 fn sparse_gradients_of_3x3_kernels_are_those_of_the_general_kernels() {
     let uneven = Padding::Explicit { top: 2, bottom: 0, left: 1, right: 3 };
+    let wide = Padding::Explicit { top: 5, bottom: 7, left: 6, right: 4 };
     for channels in [1, 3, 4, 7, 8, 12, 16, 17, 20, 24, 33] {
         for filters in [1, 8, 19, 32, 33, 70] {
-            for padding in [Padding::Same, Padding::Valid, uneven] {
+            for padding in [Padding::Same, Padding::Valid, uneven, wide] {
                 for size in [(4, 4), (5, 6), (8, 7)] {
                     let input = (size.0, size.1, channels);
                     let g = BlockGeometry::new(input, (3, 3), filters, padding).unwrap();

@@ -10,6 +10,7 @@ impl Kernel for Check {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         columns(simd);
+        bytes(simd);
         picks(simd);
         for live in 0..1u32 << S::LANES {
             compresses(simd, live);
@@ -32,6 +33,32 @@ fn columns<S: Simd>(simd: S) {
             let expected = (0..S::LANES).map(|row| rows[row * stride + c]);
             assert!(lanes(simd, column).into_iter().eq(expected), "column {c} of {stride}");
         }
+    }
+}
+
+#[inline(always)]
+fn bytes<S: Simd>(simd: S) {
+    for first in 0..=255u8 {
+        let bytes: [u8; 32] = std::array::from_fn(|k| first.wrapping_add(k as u8 / 3));
+        for byte in [0, 3, first, first.wrapping_add(10), 255] {
+            let expected = bytes.iter().rev().fold(0, |bits, &b| 2 * bits + u32::from(b == byte));
+            assert_eq!(simd.bytes_of(&bytes, byte), expected, "{byte} among those from {first}");
+        }
+    }
+    for count in 0..=S::LANES {
+        // No more than these may be read.
+        let source: Box<[u8]> = (1..=count as u8).collect();
+        let mut target = vec![9; count];
+        // SAFETY: `count` bytes are readable, and writable.
+        let whole = unsafe {
+            let index = simd.load_index(source.as_ptr(), count);
+            simd.store_index(target.as_mut_ptr(), count, index);
+            let mut whole = vec![9; S::LANES];
+            simd.store_index(whole.as_mut_ptr(), S::LANES, index);
+            whole
+        };
+        assert_eq!(target[..], source[..]);
+        assert!(whole[..count] == source[..] && whole[count..].iter().all(|&byte| byte == 0));
     }
 }
 

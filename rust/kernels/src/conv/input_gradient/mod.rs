@@ -2,11 +2,11 @@
 //! and (y, x) where its winner's window starts, `dx[y.., x.., :] += g * weight[:, :, :, f]`.
 //!
 //! For each pooled pixel and each of its four places, the channels that won there are a bit mask;
-//! the window of `dx` is held in registers while their filters are added to it: for 3x3 kernels all
-//! four windows at once (`patches`), else one by one in a padded image (`windows`). This goes for a
-//! slice of the input channels and some output channels at a time, whose filters stay in the
-//! first-level cache. The masks of a pooled row are made before its sums: in the queue behind those a
-//! mask would come late, and with it the end of its loop.
+//! the window of `dx` is held in registers while their filters are added to it: for 3x3 kernels, in
+//! slices no wider than a vector, all four windows at once (`patches`), else one by one in a padded
+//! image (`windows`). This goes for a slice of the input channels and some output channels at a time,
+//! whose filters stay in the first-level cache. The masks of a pooled row are made before its sums: in
+//! the queue behind those a mask would come late, and with it the end of its loop.
 
 mod patches;
 mod windows;
@@ -25,7 +25,7 @@ use crate::simd::{Ahead, Kernel, Simd, dispatch, worth_asking};
 use crate::threads::{chunks, chunks_mut, for_each};
 
 thread_local! {
-    static MASKS: Free<[u32; 4]> = const { RefCell::new(Vec::new()) };
+    static MASKS: Free<u32> = const { RefCell::new(Vec::new()) };
 }
 
 /// Output channels of a mask.
@@ -36,7 +36,8 @@ pub(super) fn overwrite(pooled: Pooled, weight: &[f32], dx: &mut [f32]) {
     let (conv, pool) = (&pooled.geometry.conv, &pooled.geometry.pool);
     let output = image_size(pool.output_shape());
     let (rows, columns) = padded_extent(conv);
-    let padded_size = rows * columns * WIDTH;
+    let padded_size = rows * columns * WIDTH.min(conv.in_channels);
+    let memory_size = padded_size.max(2 * columns * WIDTH);
     let asks = worth_asking(size_of_val(dx));
     scratch::with(weight.len() + SLACK, |filters| {
         rearrange(pooled, weight, filters);
@@ -44,10 +45,11 @@ pub(super) fn overwrite(pooled: Pooled, weight: &[f32], dx: &mut [f32]) {
         let images = chunks_mut(dx, image_size(conv.input_shape()));
         let images = (images, chunks(pooled.grad, output), chunks(pooled.winners, output));
         for_each(images, |_, (dx, grad, winners)| {
-            scratch::with(padded_size, |padded| {
-                let pooled = Pooled { geometry: pooled.geometry, grad, winners };
-                lend(&MASKS, pool.width.output, |masks| {
-                    dispatch(Image { pooled, filters, masks, padded, dx, asks });
+            scratch::with(memory_size, |memory| {
+                lend(&MASKS, 4 * pool.width.output, |masks| {
+                    let (pooled, masks) =
+                        (Pooled { grad, winners, ..pooled }, masks.as_chunks_mut().0);
+                    dispatch(Image { pooled, filters, masks, memory, dx, asks });
                 });
             });
         });
@@ -78,8 +80,8 @@ struct Image<'a> {
     filters: &'a [f32],
     /// One for each position of a pooled row.
     masks: &'a mut [[u32; 4]],
-    /// One slice of the gradient, padded.
-    padded: &'a mut [f32],
+    /// Room for a padded slice of the gradient, or two rows of one whose pixels are `WIDTH` wide.
+    memory: &'a mut [f32],
     dx: &'a mut [f32],
     /// Whether `dx` is asked for ahead.
     asks: bool,
@@ -92,39 +94,32 @@ impl Kernel for Image<'_> {
     fn run<S: Simd>(mut self, simd: S) {
         let (conv, pool) = (&self.pooled.geometry.conv, &self.pooled.geometry.pool);
         let [height, columns, channels] = conv.input_shape();
-        let reached = |pooled: usize, kernel: usize| 2 * pooled + kernel - 1;
-        let rows = reached(pool.height.output, conv.height.window);
-        if rows < conv.height.before + height
-            || reached(pool.width.output, conv.width.window) < conv.width.before + columns
-        {
-            self.dx.fill(0.0);
-        }
+        let (rows, padded_columns) = padded_extent(conv);
         for (first, width) in slices(conv.in_channels) {
-            let passes = conv.out_channels.div_ceil(CHANNELS);
             let pixels = if self.asks { height * columns } else { 0 };
-            let mut ahead = Ahead::new()
-                .with_rows(&raw const self.dx[first], pixels, (width, channels))
-                .in_parts(passes * pool.height.output * pool.width.output);
-            if (conv.height.window, conv.width.window) == (3, 3) {
+            let ahead =
+                Ahead::new().with_rows(&raw const self.dx[first], pixels, (width, channels));
+            let positions = pool.height.output * pool.width.output;
+            if (conv.height.window, conv.width.window) == (3, 3) && width <= S::LANES {
+                let ahead = ahead.in_parts(positions);
                 let patches = Patches {
                     pooled: self.pooled,
                     filters: &self.filters[first * 9 * conv.out_channels..],
-                    first,
-                    width,
+                    slice: (first, width),
                     masks: self.masks,
-                    memory: self.padded,
+                    memory: self.memory,
                     dx: self.dx,
+                    ahead,
                 };
                 if width <= <S::Narrow as Simd>::LANES {
-                    patches.overwrite(simd.narrow(), &mut ahead);
-                    continue;
+                    patches.overwrite(simd.narrow());
+                } else {
+                    patches.overwrite(simd);
                 }
-                if width <= S::LANES {
-                    patches.overwrite(simd, &mut ahead);
-                    continue;
-                }
+                continue;
             }
-            self.padded.fill(0.0);
+            let mut ahead = ahead.in_parts(conv.out_channels.div_ceil(CHANNELS) * positions);
+            self.memory[..image_size([rows, padded_columns, width])].fill(0.0);
             for channel in (0..conv.out_channels).step_by(CHANNELS) {
                 self.add_channels(simd, channel, (first, width), &mut ahead);
             }
@@ -167,7 +162,7 @@ impl Image<'_> {
                         filter,
                         rows: kernel.0,
                         run: kernel.1 * width,
-                        target: &mut self.padded[start..],
+                        target: &mut self.memory[start..],
                         target_row: columns * width,
                     }
                     .add(simd);
@@ -177,22 +172,18 @@ impl Image<'_> {
         }
     }
 
-    /// Copies the part of a padded slice that is the image, and that windows reach, to its channels of
-    /// `dx`.
+    /// Copies the part of a padded slice that is the image to its channels of `dx`.
     #[inline(always)]
     fn crop(&mut self, first: usize, width: usize) {
         let conv = &self.pooled.geometry.conv;
         let [_, image_columns, channels] = conv.input_shape();
-        let (rows, columns) = padded_extent(conv);
-        let (top, left) = (conv.height.before, conv.width.before);
-        // Without padding, windows may not reach the last rows and columns.
-        let reached = image_columns.min(columns.saturating_sub(left));
+        let columns = padded_extent(conv).1;
         let targets = self.dx.chunks_exact_mut(image_columns * channels);
-        for (y, target) in targets.enumerate().take(rows.saturating_sub(top)) {
-            let start = ((y + top) * columns + left) * width;
-            let source = &self.padded[start..][..reached * width];
+        for (y, target) in targets.enumerate() {
+            let start = ((y + conv.height.before) * columns + conv.width.before) * width;
+            let source = &self.memory[start..][..image_columns * width];
             if width == channels {
-                target[..source.len()].copy_from_slice(source);
+                target.copy_from_slice(source);
                 continue;
             }
             let pixels = target.chunks_exact_mut(channels).zip(source.chunks_exact(width));
@@ -213,8 +204,9 @@ impl Image<'_> {
 fn fill_masks<S: Simd>(simd: S, pooled: Pooled, channel: usize, y: usize, masks: &mut [[u32; 4]]) {
     let channels = pooled.geometry.conv.out_channels;
     let count = CHANNELS.min(channels - channel);
-    let row = &pooled.winners[y * masks.len() * channels..];
-    for (masks, winners) in masks.iter_mut().zip(row.chunks_exact(channels)) {
+    let row = masks.len() * channels;
+    let winners = pooled.winners[y * row..][..row].chunks_exact(channels);
+    for (masks, winners) in masks.iter_mut().zip(winners) {
         let mut bytes = [OFF; CHANNELS];
         // In eights, as their length is known, so that there is no call.
         let (eights, rest) = winners[channel..][..count].as_chunks::<8>();

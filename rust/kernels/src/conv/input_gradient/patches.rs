@@ -22,49 +22,54 @@ pub(super) struct Patches<'a> {
     /// (out_channel, kernel_h, kernel_w, channel of the slice).
     pub filters: &'a [f32],
     /// The first channel of the slice, and how many it has.
-    pub first: usize,
-    pub width: usize,
+    pub slice: (usize, usize),
     /// One for each position of a pooled row.
     pub masks: &'a mut [[u32; 4]],
-    /// Room for two padded rows and a pixel.
+    /// Room for two padded rows, whose pixels are vectors.
     pub memory: &'a mut [f32],
     pub dx: &'a mut [f32],
+    pub ahead: Ahead,
 }
 
 impl Patches<'_> {
-    /// Overwrites the slice of `dx`, except for pixels that no window reaches. The terms of an element
-    /// come in the order of `Window`.
+    /// Overwrites the slice of `dx`. The terms of an element come in the order of `Window`.
     #[inline(always)]
-    pub fn overwrite<S: Simd>(self, simd: S, ahead: &mut Ahead) {
-        if self.width < S::LANES {
-            self.overwrite_channels::<S, true>(simd, ahead);
+    pub fn overwrite<S: Simd>(self, simd: S) {
+        if self.slice.1 < S::LANES {
+            self.overwrite_channels::<S, true>(simd);
         } else {
-            self.overwrite_channels::<S, false>(simd, ahead);
+            self.overwrite_channels::<S, false>(simd);
         }
     }
 
     /// `PARTIAL`: the slice is narrower than a vector.
     #[inline(always)]
-    fn overwrite_channels<S: Simd, const PARTIAL: bool>(mut self, simd: S, ahead: &mut Ahead) {
+    fn overwrite_channels<S: Simd, const PARTIAL: bool>(mut self, simd: S) {
         let (conv, pool) = (&self.pooled.geometry.conv, &self.pooled.geometry.pool);
+        let ([height, width, channels], (first, count)) = (conv.input_shape(), self.slice);
+        let (rows, columns) = (2 * pool.height.output + 2, row_pixels(self.pooled));
         assert_eq!((conv.height.window, conv.width.window), (3, 3));
-        assert!(self.width <= S::LANES && self.first + self.width <= conv.in_channels);
+        assert!(count <= S::LANES && first + count <= channels);
         assert_eq!(self.dx.len(), image_size(conv.input_shape()));
         assert_eq!(self.masks.len(), pool.width.output);
-        assert!(self.memory.len() >= (2 * row_pixels(self.pooled) + 1) * S::LANES);
-        let (channels, rows) = (conv.out_channels, pool.height.output);
-        for channel in (0..channels).step_by(CHANNELS) {
-            for y in 0..rows {
-                fill_masks(simd, self.pooled, channel, y, self.masks);
-                self.add_row::<S, PARTIAL>(simd, channel, y, ahead);
+        assert!(self.memory.len() >= 2 * columns * S::LANES);
+        if rows < conv.height.before + height || columns < conv.width.before + width {
+            // No window reaches the last row or column.
+            for pixel in self.dx.chunks_exact_mut(channels) {
+                pixel[first..][..count].fill(0.0);
             }
-            let band = self.band::<S>(rows, channel);
+        }
+        for channel in (0..conv.out_channels).step_by(CHANNELS) {
+            for y in 0..pool.height.output {
+                self.add_row::<S, PARTIAL>(simd, channel, y);
+            }
+            let band = self.band::<S>(pool.height.output, channel);
             for (row, waiting) in band.rows.iter().zip(band.waiting) {
-                for column in 0..row_pixels(self.pooled) {
-                    // SAFETY: a column of the padded row.
+                for column in 0..columns {
+                    // SAFETY: a column of the padded row, whose sum waits.
                     unsafe {
                         let sum = simd.load(waiting.add(column * S::LANES));
-                        store::<S, PARTIAL>(simd, self.width, row.pixel(column), sum);
+                        row.store::<S, PARTIAL>(simd, column, sum);
                     }
                 }
             }
@@ -73,28 +78,23 @@ impl Patches<'_> {
 
     /// Adds the filters of the channels from `channel` on to the windows of a pooled row.
     #[inline(always)]
-    fn add_row<S: Simd, const PARTIAL: bool>(
-        &mut self,
-        simd: S,
-        channel: usize,
-        y: usize,
-        ahead: &mut Ahead,
-    ) {
+    fn add_row<S: Simd, const PARTIAL: bool>(&mut self, simd: S, channel: usize, y: usize) {
         let channels = self.pooled.geometry.conv.out_channels;
         let columns = self.pooled.geometry.pool.width.output;
         let count = CHANNELS.min(channels - channel);
         // Where it is that of a vector, the compiler is to know it.
-        let width = if PARTIAL { self.width } else { S::LANES };
+        let width = if PARTIAL { self.slice.1 } else { S::LANES };
         let filters = &self.filters[channel * TAPS * width..];
         // Whole vectors are read: what is behind the channels is summed as well, and never stored.
         let filters = &filters[..(count * TAPS - 1) * width + S::LANES];
+        fill_masks(simd, self.pooled, channel, y, self.masks);
         let band = self.band::<S>(y, channel);
         let mut sums = [[simd.splat(0.0); SIDE]; SIDE];
         // SAFETY: up to `columns`, pixels of all columns are there; the masks have `count` channels.
         unsafe {
             band.enter::<S, PARTIAL>(simd, 0, &mut sums);
             for x in 0..columns {
-                ahead.ask(simd);
+                self.ahead.ask(simd);
                 for sums in &mut sums {
                     (sums[0], sums[1]) = (sums[2], sums[3]);
                 }
@@ -116,27 +116,18 @@ impl Patches<'_> {
     #[inline(always)]
     fn band<S: Simd>(&mut self, y: usize, channel: usize) -> Band {
         let conv = &self.pooled.geometry.conv;
-        let [height, width, channels] = conv.input_shape();
-        let row = row_pixels(self.pooled) * S::LANES;
-        let memory = self.memory.as_mut_ptr();
-        let (first, image) = (self.first, self.dx.as_mut_ptr());
-        let outside = memory.wrapping_add(2 * row);
+        let [height, columns, channels] = conv.input_shape();
+        let (first, width) = self.slice;
+        let (image, stride) = (self.dx.as_mut_ptr(), columns * channels);
         let rows = [0, 1, 2, 3].map(|row| {
             let row = (2 * y + row).wrapping_sub(conv.height.before);
-            let (start, step) = if row < height {
-                (image.wrapping_add(row * width * channels + first), channels)
-            } else {
-                (outside, 0)
-            };
-            Row { start, step, before: conv.width.before, width, outside }
+            let columns = if row < height { columns } else { 0 };
+            let start = image.wrapping_add(row.wrapping_mul(stride).wrapping_add(first));
+            Row { start, channels, before: conv.width.before, columns, width }
         });
-        Band {
-            rows,
-            waiting: [memory, memory.wrapping_add(row)],
-            top: y == 0,
-            fresh: channel == 0,
-            width: self.width,
-        }
+        let memory = self.memory.as_mut_ptr();
+        let waiting = [memory, memory.wrapping_add(row_pixels(self.pooled) * S::LANES)];
+        Band { rows, waiting, top: y == 0, fresh: channel == 0 }
     }
 }
 
@@ -155,28 +146,51 @@ struct Band {
     top: bool,
     /// Whether nothing was added before.
     fresh: bool,
+}
+
+/// A padded row of a slice.
+struct Row {
+    /// The first of its pixels that is not padding.
+    start: *mut f32,
+    /// Floats from pixel to pixel.
+    channels: usize,
+    /// Columns of padding before the image, and columns of that: none, if the whole row is padding.
+    before: usize,
+    columns: usize,
     /// Channels of the slice.
     width: usize,
 }
 
-/// A padded row in `dx`.
-#[derive(Clone, Copy)]
-struct Row {
-    start: *mut f32,
-    /// Floats from pixel to pixel, 0 if all of them are padding.
-    step: usize,
-    /// Columns of padding before the image, and its columns.
-    before: usize,
-    width: usize,
-    /// Where the pixels of the padding are: all in one place.
-    outside: *mut f32,
-}
-
 impl Row {
     #[inline(always)]
-    fn pixel(&self, column: usize) -> *mut f32 {
+    fn pixel(&self, column: usize) -> Option<*mut f32> {
         let x = column.wrapping_sub(self.before);
-        if x < self.width { self.start.wrapping_add(x * self.step) } else { self.outside }
+        (x < self.columns).then(|| self.start.wrapping_add(x * self.channels))
+    }
+
+    /// A pixel, or zeros if it is padding.
+    ///
+    /// # Safety
+    /// `dx` must be there.
+    #[inline(always)]
+    unsafe fn load<S: Simd, const PARTIAL: bool>(&self, simd: S, column: usize) -> S::F32 {
+        match self.pixel(column) {
+            // SAFETY: the `width` channels of a pixel of the image.
+            Some(pixel) => unsafe { load::<S, PARTIAL>(simd, self.width, pixel) },
+            None => simd.splat(0.0),
+        }
+    }
+
+    /// Writes a pixel, unless it is padding.
+    ///
+    /// # Safety
+    /// `dx` must be there.
+    #[inline(always)]
+    unsafe fn store<S: Simd, const PARTIAL: bool>(&self, simd: S, column: usize, value: S::F32) {
+        if let Some(pixel) = self.pixel(column) {
+            // SAFETY: the `width` channels of a pixel of the image.
+            unsafe { store::<S, PARTIAL>(simd, self.width, pixel, value) }
+        }
     }
 }
 
@@ -184,7 +198,7 @@ impl Band {
     /// Fills the right half of `sums` with what the `x`-th two pixels of each row start from.
     ///
     /// # Safety
-    /// These pixels must be among the `row_pixels`.
+    /// These pixels must be among the `row_pixels`, and `dx` and the memory must be there.
     #[inline(always)]
     unsafe fn enter<S: Simd, const PARTIAL: bool>(
         &self,
@@ -194,11 +208,10 @@ impl Band {
     ) {
         let start = |row: &Row, column: usize| {
             if self.fresh {
-                simd.splat(0.0)
-            } else {
-                // SAFETY: a pixel of the slice, or the place outside.
-                unsafe { load::<S, PARTIAL>(simd, self.width, row.pixel(column)) }
+                return simd.splat(0.0);
             }
+            // SAFETY: the caller's promise.
+            unsafe { row.load::<S, PARTIAL>(simd, column) }
         };
         for r in 0..2 {
             for c in 0..2 {
@@ -217,7 +230,7 @@ impl Band {
     /// Stores the sums of the `x`-th two pixels of each row.
     ///
     /// # Safety
-    /// These pixels must be among the `row_pixels`.
+    /// These pixels must be among the `row_pixels`, and `dx` and the memory must be there.
     #[inline(always)]
     unsafe fn leave<S: Simd, const PARTIAL: bool>(
         &self,
@@ -229,9 +242,9 @@ impl Band {
         let rows = self.rows.iter().zip(self.waiting);
         for ((row, waiting), (upper, lower)) in rows.zip(upper.iter().zip(lower)) {
             for (column, (&whole, &part)) in (2 * x..).zip(upper.iter().zip(lower)) {
-                // SAFETY: a pixel of the slice, or the place outside; a place of a waiting row.
+                // SAFETY: the caller's promise.
                 unsafe {
-                    store::<S, PARTIAL>(simd, self.width, row.pixel(column), whole);
+                    row.store::<S, PARTIAL>(simd, column, whole);
                     simd.store(waiting.add(column * S::LANES), part);
                 }
             }

@@ -131,7 +131,7 @@ impl<T: Pixel> Sum<'_, T> {
         let (rows, columns) = self.cut.padded;
         let (step, line) = (pixel(C), columns * pixel(C));
         let places = [0, step, S::LANES / 2, S::LANES / 2 + step].map(|place| place as u32);
-        // One array for all rows: of arrays in arrays the compiler keeps copies in memory.
+        // Not one for each row: of arrays so deep the compiler keeps copies in memory.
         let mut sums = [[simd.splat(0.0); C]; TAPS * TAPS];
         let mut bias = simd.splat(0.0);
         for image in 0..band.images.len() {

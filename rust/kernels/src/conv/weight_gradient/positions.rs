@@ -70,25 +70,27 @@ impl<'a> Positions<'a> {
         let (count, channels) = (self.pixels.len(), self.channels);
         let quads = PACKED.min(channels - first) / TOGETHER;
         assert!(self.winners.len() == count * channels && memory.winners.len() >= quads * count);
-        let columns = channels.is_multiple_of(TOGETHER) && quads * TOGETHER == PACKED;
-        let columns = columns && cfg!(target_endian = "little");
-        let whole = if columns { count / S::LANES * S::LANES } else { 0 };
+        let transposes = quads == PACKED / TOGETHER
+            && channels.is_multiple_of(TOGETHER)
+            && cfg!(target_endian = "little");
+        let whole = if transposes { count / S::LANES * S::LANES } else { 0 };
         for position in (0..whole).step_by(S::LANES) {
             // SAFETY: `whole <= count` positions have `first + PACKED <= channels` bytes, which are
-            // four floats, and rows of bytes are `channels / 4` floats apart.
+            // four floats, and rows of bytes are `channels / TOGETHER` floats apart; memory has room
+            // for `count` packs of each of the four.
             unsafe {
                 let winners = self.winners.as_ptr().add(position * channels + first);
-                let quads = simd.load_columns(winners.cast(), channels / TOGETHER);
-                for (k, &quad) in quads.iter().enumerate() {
-                    simd.store(memory.winners.as_mut_ptr().add(k * count + position).cast(), quad);
+                let packs = simd.load_columns(winners.cast(), channels / TOGETHER);
+                for (k, &pack) in packs.iter().enumerate() {
+                    simd.store(memory.winners.as_mut_ptr().add(k * count + position).cast(), pack);
                 }
             }
         }
         for position in whole..count {
-            let winners = self.winners[position * channels + first..].chunks_exact(TOGETHER);
-            for (quad, winners) in winners.take(quads).enumerate() {
-                let four = winners.first_chunk().map_or(0, |four| u32::from_le_bytes(*four));
-                memory.winners[quad * count + position] = four;
+            let winners = &self.winners[position * channels + first..];
+            let packs = winners.as_chunks::<TOGETHER>().0.iter().take(quads);
+            for (k, &pack) in packs.enumerate() {
+                memory.winners[k * count + position] = u32::from_le_bytes(pack);
             }
         }
     }
