@@ -54,8 +54,3 @@ pub(crate) fn totals(partials: &[f32], first: &mut [f32], second: &mut [f32]) {
     for_each(chunks_mut(first, BLOCK), |index, sums| total(index * BLOCK, sums));
     total(behind, second);
 }
-
-/// The sum of `partials`, each as long as `sums`, which is overwritten.
-pub(crate) fn total(partials: &[f32], sums: &mut [f32]) {
-    totals(partials, sums, &mut []);
-}

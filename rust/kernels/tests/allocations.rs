@@ -12,7 +12,7 @@ use ferrocnn_kernels::batch_norm::{BatchNorm, Moments, batch_norm_backward};
 use ferrocnn_kernels::conv::{
     After, Filters, Parameters, conv_backward, conv_pool_backward, conv2d_backward,
 };
-use ferrocnn_kernels::dense::{dense_backward, dense_squared_norm, dense_update};
+use ferrocnn_kernels::dense::{dense, dense_backward, dense_squared_norm, dense_update};
 use ferrocnn_kernels::dropout::dropout_backward;
 use ferrocnn_kernels::network::{Images, Layer, forward};
 use ferrocnn_kernels::optimizer::{Adam, Rate, Rule, average, update};
@@ -59,6 +59,16 @@ fn assert_allocates_once(mut step: impl FnMut()) {
     });
     assert!(counts[0] > 0, "the count works");
     assert_eq!(counts[1..], [0, 0], "{counts:?}");
+}
+
+/// Several blocks of inputs, and more images than are computed at a time.
+#[test]
+fn a_large_dense_layer_allocates_nothing_after_the_first() {
+    let (x, weight) = (values((500, 1100), 1), values((1100, 99), 2));
+    let mut out = Array2::zeros((500, 99));
+    assert_allocates_once(|| {
+        dense(x.view(), weight.view(), None, true, out.view_mut()).unwrap();
+    });
 }
 
 #[test]

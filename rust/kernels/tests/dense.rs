@@ -191,3 +191,20 @@ proptest! {
         prop_assert_eq!(folded, apart);
     }
 }
+
+/// More images than are computed at a time, the last by itself, and several blocks of inputs.
+#[test]
+fn the_last_image_of_many_has_the_bits_that_it_has_alone() {
+    let (batch, inputs, outputs) = (65, 2100, 1000);
+    let x = values_and_zeros((batch, inputs), 0.4, 1);
+    let (weight, bias) = (values((inputs, outputs), 2), values(outputs, 3));
+    let together = run(x.view(), &weight, &bias);
+    let wide = |array: &Array2<f32>| array.mapv(f64::from);
+    let expected = wide(&x).dot(&wide(&weight)) + bias.mapv(f64::from);
+    assert_close(&together, &expected, rounding(inputs + 1));
+    for image in [0, 15, 63, 64] {
+        let alone = run(x.slice(s![image..=image, ..]), &weight, &bias);
+        let bits = |row: ArrayView1<f32>| row.mapv(f32::to_bits);
+        assert_eq!(bits(alone.row(0)), bits(together.row(image)), "image {image}");
+    }
+}

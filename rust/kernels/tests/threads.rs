@@ -101,8 +101,8 @@ fn pointwise(batch: usize, (image, channels): (usize, usize)) -> Vec<u32> {
 }
 
 fn dense_layer(batch: usize) -> Vec<u32> {
-    let (x, grad) = (values((batch, 300), 4), values((batch, 99), 5));
-    let weight = values((300, 99), 6);
+    let (x, grad) = (values((batch, 1100), 4), values((batch, 99), 5));
+    let weight = values((1100, 99), 6);
     let rectified = x.mapv(|x: f32| x.max(0.0));
     let mut out = Array2::zeros(grad.dim());
     dense(x.view(), weight.view(), None, false, out.view_mut()).unwrap();
@@ -125,7 +125,7 @@ fn results() -> Vec<Vec<u32>> {
             [1, 2, 3, 4, 5, 8, 16, 24, 40].map(|channels| block(batch, size, channels))
         })
     });
-    let others = [convolution(37), convolution(1), dense_layer(37), dense_layer(1)];
+    let others = [convolution(37), convolution(1), dense_layer(130), dense_layer(1)];
     // Sizes (of an image, channels): a pixel, several pieces, a piece of one pixel.
     let sizes = [(7, 7), (9000, 24), (15_000, 3), (9990, 4995)];
     let norms = [1, 2, 37].into_iter().flat_map(|batch| {

@@ -4,8 +4,8 @@
 //! So a thread reads the weights of its own blocks and no others, which are those that it updates
 //! (`weight_gradient.rs`), and of each image the inputs that belong to them: what one core has written
 //! and another reads is dear where they share no cache (docs/architecture.md). Behind a ReLU many inputs
-//! are zero, and where the weights are finite their products may be left out. An image that is alone
-//! always leaves them out, as the time of its product is that of reading the weights. The sums have
+//! are zero, and where the weights are finite their products may be left out. An image that is computed
+//! alone always leaves them out, as the time of its product is that of reading the weights. The sums have
 //! the same terms in the same order, but for zeros, so that all bits are the same but for the sign of
 //! zero, which is made positive.
 
@@ -15,10 +15,10 @@ use crate::activation;
 use crate::matmul::{Finish, LONGEST_LIST, Left, Product, Start};
 use crate::scratch;
 use crate::simd::Ahead;
-use crate::sums::total;
-use crate::threads::{self, TileMut, bands_mut, chunks_mut, for_each};
+use crate::sums::add;
+use crate::threads::{self, TileMut, bands_mut, chunks_mut, for_each, starts_share};
 
-/// Images of a tile at least and at most.
+/// Images of a tile: a multiple of the one, the other at most.
 const IMAGES: usize = 16;
 const MOST_IMAGES: usize = 64;
 /// Tiles for each thread, if there are so many.
@@ -27,11 +27,11 @@ const TURNS: usize = 4;
 /// are added in order; at 128 columns its weights are 256 KB, and stay in the second-level cache
 /// for all images of a tile, beside the next, which come meanwhile.
 const DEPTH: usize = LONGEST_LIST;
-/// Floats of the sums of all blocks, about, which are to stay in the second-level caches: of so many
-/// images at a time, and `IMAGES` at least.
-const SUMS: usize = 1 << 17;
-/// Outputs that one task takes through the activation.
-const VALUES: usize = 1 << 13;
+/// Floats of the sums of all blocks for each thread, about, which are to stay in its second-level
+/// cache: of so many images at a time, and `MOST_IMAGES` at least, since all weights are read for them.
+const SUMS: usize = 1 << 16;
+/// Outputs that one task adds up and takes through the activation.
+const VALUES: usize = 1 << 11;
 
 /// Of a layer: what it does beside the product.
 #[derive(Clone, Copy)]
@@ -51,39 +51,48 @@ pub(crate) fn overwrite(
     kind: Kind,
     out: &mut [f32],
 ) {
-    let blocks = inputs.div_ceil(DEPTH);
-    let images = (SUMS / blocks / outputs).max(IMAGES);
-    let layer = Layer { weight, bias, features: (inputs, outputs), finite: kind.finite };
+    let (blocks, threads) = (inputs.div_ceil(DEPTH), threads::threads().unwrap_or(1));
+    let images = (SUMS * threads / blocks / outputs).max(MOST_IMAGES);
+    let affine = Affine { weight, bias, features: (inputs, outputs), finite: kind.finite, threads };
     for (x, out) in x.chunks(images * inputs).zip(out.chunks_mut(images * outputs)) {
-        scratch::with(blocks * out.len(), |sums| {
-            layer.multiply(x, sums);
-            total(sums, out);
+        let size = out.len();
+        scratch::with(blocks * size, |sums| {
+            affine.multiply(x, sums);
+            for_each(chunks_mut(out, VALUES), |index, values| {
+                let place = index * VALUES..index * VALUES + values.len();
+                finish(sums.chunks_exact(size).map(|sums| &sums[place.clone()]), kind.relu, values);
+            });
         });
     }
-    for_each(chunks_mut(out, VALUES), |_, values| {
-        if kind.relu {
-            values.iter_mut().for_each(activation::relu_of);
-        } else {
-            values.iter_mut().for_each(|value| *value += 0.0);
-        }
-    });
 }
 
-struct Layer<'a> {
+/// Adds the sums of all blocks up, and does what comes after that.
+fn finish<'a>(blocks: impl Iterator<Item = &'a [f32]>, relu: bool, values: &mut [f32]) {
+    for (block, sums) in blocks.enumerate() {
+        if block == 0 { values.copy_from_slice(sums) } else { add(values, sums) }
+    }
+    if relu {
+        values.iter_mut().for_each(activation::relu_of);
+    } else {
+        values.iter_mut().for_each(|value| *value += 0.0);
+    }
+}
+
+struct Affine<'a> {
     weight: &'a [f32],
     bias: Option<&'a [f32]>,
     /// Inputs and outputs.
     features: (usize, usize),
     finite: bool,
+    threads: usize,
 }
 
-impl Layer<'_> {
+impl Affine<'_> {
     /// Overwrites `sums`, (block of inputs, image, output).
     fn multiply(&self, x: &[f32], sums: &mut [f32]) {
         let (inputs, outputs) = self.features;
         let (batch, blocks) = (x.len() / inputs, inputs.div_ceil(DEPTH));
-        let turns = TURNS * threads::threads().unwrap_or(1);
-        let images = batch.div_ceil(turns.div_ceil(blocks));
+        let images = batch.div_ceil((TURNS * self.threads).div_ceil(blocks));
         let images = images.next_multiple_of(IMAGES).min(MOST_IMAGES);
         let tiles = batch.div_ceil(images);
         for_each(bands_mut(sums, batch * outputs, images * outputs), |index, sums| {
@@ -91,7 +100,10 @@ impl Layer<'_> {
                 let (first, image) = (index / tiles * DEPTH, index % tiles * images);
                 (first..inputs.min(first + DEPTH), image..batch.min(image + images))
             };
-            let next = (index + 1 < blocks * tiles).then(|| part(index + 1));
+            // Not what another thread starts with: it would have to take the lines back.
+            let (next, turns) = (index + 1, blocks * tiles);
+            let mine = next < turns && !starts_share(next, turns, self.threads);
+            let next = mine.then(|| part(next));
             self.multiply_block(x, part(index), next, sums);
         });
     }

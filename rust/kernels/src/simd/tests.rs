@@ -46,19 +46,20 @@ fn bytes<S: Simd>(simd: S) {
         }
     }
     for count in 0..=S::LANES {
-        // No more than these may be read.
-        let source: Box<[u8]> = (1..=count as u8).collect();
-        let mut target = vec![9; count];
-        // SAFETY: `count` bytes are readable, and writable.
+        let source: Vec<u8> = (1..=32).collect();
+        let mut target = [9; 32];
+        // SAFETY: `LANES` bytes are readable, and writable.
         let whole = unsafe {
             let index = simd.load_index(source.as_ptr(), count);
             simd.store_index(target.as_mut_ptr(), count, index);
-            let mut whole = vec![9; S::LANES];
+            let mut whole = [9; 32];
             simd.store_index(whole.as_mut_ptr(), S::LANES, index);
             whole
         };
-        assert_eq!(target[..], source[..]);
-        assert!(whole[..count] == source[..] && whole[count..].iter().all(|&byte| byte == 0));
+        assert_eq!(target[..count], source[..count]);
+        assert_eq!(target[count..], [9; 32][count..]);
+        assert_eq!(whole[..count], source[..count]);
+        assert!(whole[count..S::LANES].iter().all(|&byte| byte == 0));
     }
 }
 

@@ -65,6 +65,12 @@ pub(crate) fn for_each<P: Parts>(parts: P, body: impl Fn(usize, P::Part) + Sync)
     if count > 1 { current().for_each(count, &turn) } else { (0..count).for_each(turn) }
 }
 
+/// Whether one of the `threads` starts with that turn of a loop of `count`.
+pub(crate) fn starts_share(index: usize, count: usize, threads: usize) -> bool {
+    let shares = count.min(threads);
+    (0..shares).any(|share| pool::first_turn(share, shares, count) == index)
+}
+
 /// The pool of this process, or the one that it was forked with.
 fn inherited() -> Option<Arc<Pool>> {
     // Never waits: after a `fork` the lock may be held by a thread that is not here.

@@ -55,8 +55,13 @@ struct Loop {
 impl Loop {
     /// The first turn of a share; that of the share after the last is `count`.
     fn first(&self, share: usize) -> usize {
-        self.count / self.shares * share + share.min(self.count % self.shares)
+        first_turn(share, self.shares, self.count)
     }
+}
+
+/// The first of `count` turns that are in a share, of so many.
+pub(super) fn first_turn(share: usize, shares: usize, count: usize) -> usize {
+    count / shares * share + share.min(count % shares)
 }
 
 /// The next turn of a share, in a cache line of its own.
