@@ -45,12 +45,15 @@ pub(crate) fn in_groups(
 /// The sums of `partials`, each as long as `first` and `second` together, which are overwritten.
 pub(crate) fn totals(partials: &[f32], first: &mut [f32], second: &mut [f32]) {
     let (size, behind) = (first.len() + second.len(), first.len());
-    let total = |start: usize, sums: &mut [f32]| {
-        for (index, partial) in partials.chunks_exact(size).enumerate() {
-            let values = &partial[start..][..sums.len()];
-            if index == 0 { sums.copy_from_slice(values) } else { add(sums, values) }
-        }
-    };
-    for_each(chunks_mut(first, BLOCK), |index, sums| total(index * BLOCK, sums));
-    total(behind, second);
+    let blocks = chunks_mut(first, BLOCK);
+    for_each(blocks, |index, sums| total(partials, size, index * BLOCK, sums));
+    total(partials, size, behind, second);
+}
+
+/// Of `partials` of `size` floats, the sums of those from `start` on, as many as `sums` takes.
+pub(crate) fn total(partials: &[f32], size: usize, start: usize, sums: &mut [f32]) {
+    for (index, partial) in partials.chunks_exact(size).enumerate() {
+        let values = &partial[start..][..sums.len()];
+        if index == 0 { sums.copy_from_slice(values) } else { add(sums, values) }
+    }
 }

@@ -15,7 +15,7 @@ use crate::activation;
 use crate::matmul::{Finish, LONGEST_LIST, Left, Product, Start};
 use crate::scratch;
 use crate::simd::Ahead;
-use crate::sums::add;
+use crate::sums::total;
 use crate::threads::{self, TileMut, bands_mut, chunks_mut, for_each, starts_share};
 
 /// Images of a tile: a multiple of the one, the other at most.
@@ -59,22 +59,14 @@ pub(crate) fn overwrite(
         scratch::with(blocks * size, |sums| {
             affine.multiply(x, sums);
             for_each(chunks_mut(out, VALUES), |index, values| {
-                let place = index * VALUES..index * VALUES + values.len();
-                finish(sums.chunks_exact(size).map(|sums| &sums[place.clone()]), kind.relu, values);
+                total(sums, size, index * VALUES, values);
+                if kind.relu {
+                    values.iter_mut().for_each(activation::relu_of);
+                } else {
+                    values.iter_mut().for_each(|value| *value += 0.0);
+                }
             });
         });
-    }
-}
-
-/// Adds the sums of all blocks up, and does what comes after that.
-fn finish<'a>(blocks: impl Iterator<Item = &'a [f32]>, relu: bool, values: &mut [f32]) {
-    for (block, sums) in blocks.enumerate() {
-        if block == 0 { values.copy_from_slice(sums) } else { add(values, sums) }
-    }
-    if relu {
-        values.iter_mut().for_each(activation::relu_of);
-    } else {
-        values.iter_mut().for_each(|value| *value += 0.0);
     }
 }
 
