@@ -230,6 +230,7 @@ unsafe impl<'a> Parts for Rule<ChunksMut<'a, f32>> {
         }
     }
 
+    // SAFETY: what the trait asks of the caller.
     unsafe fn part(&self, index: usize) -> Rule<&'a mut [f32]> {
         // SAFETY: the caller's promise, handed on.
         unsafe {

@@ -32,12 +32,14 @@ thread_local! {
 
 // SAFETY: the system's allocator, and a count.
 unsafe impl GlobalAlloc for Counting {
+    // SAFETY: what the trait asks of the caller.
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
         // SAFETY: the caller's promise.
         unsafe { System.alloc(layout) }
     }
 
+    // SAFETY: what the trait asks of the caller.
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         // SAFETY: the caller's promise.
         unsafe { System.dealloc(pointer, layout) }

@@ -70,6 +70,7 @@ impl Panels for Normalise<'_> {
     }
 
     #[inline(always)]
+    // SAFETY: what the trait asks of the caller.
     unsafe fn panel<S: Simd, const PARTIAL: bool>(&mut self, simd: S, c: usize, count: usize) {
         // SAFETY: the caller's promise.
         unsafe {
@@ -115,6 +116,7 @@ impl Panels for Centre<'_> {
     }
 
     #[inline(always)]
+    // SAFETY: what the trait asks of the caller.
     unsafe fn panel<S: Simd, const PARTIAL: bool>(&mut self, simd: S, c: usize, count: usize) {
         // SAFETY: the caller's promise.
         unsafe {
@@ -162,6 +164,7 @@ impl Panels for Sums<'_> {
     }
 
     #[inline(always)]
+    // SAFETY: what the trait asks of the caller.
     unsafe fn panel<S: Simd, const PARTIAL: bool>(&mut self, simd: S, c: usize, count: usize) {
         // SAFETY: the caller's promise.
         unsafe {

@@ -161,6 +161,7 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    // SAFETY: what the trait asks of the caller.
     unsafe fn compress(
         self,
         value: __m256,
@@ -181,6 +182,7 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    // SAFETY: what the trait asks of the caller.
     unsafe fn load_index(self, source: *const u8, count: usize) -> __m256i {
         // SAFETY: as above; `count` bytes are copied into eight.
         unsafe {
@@ -191,6 +193,7 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    // SAFETY: what the trait asks of the caller.
     unsafe fn store_index(self, target: *mut u8, count: usize, value: __m256i) {
         // SAFETY: as above; `count` bytes are copied out of eight.
         unsafe {
@@ -214,30 +217,35 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    // SAFETY: what the trait asks of the caller.
     unsafe fn load(self, source: *const f32) -> __m256 {
         // SAFETY: as above.
         unsafe { _mm256_loadu_ps(source) }
     }
 
     #[inline(always)]
+    // SAFETY: what the trait asks of the caller.
     unsafe fn load_partial(self, source: *const f32, count: usize) -> __m256 {
         // SAFETY: as above; lanes that the mask leaves out are not read.
         unsafe { _mm256_maskload_ps(source, mask(count)) }
     }
 
     #[inline(always)]
+    // SAFETY: what the trait asks of the caller.
     unsafe fn store(self, target: *mut f32, value: __m256) {
         // SAFETY: as above.
         unsafe { _mm256_storeu_ps(target, value) }
     }
 
     #[inline(always)]
+    // SAFETY: what the trait asks of the caller.
     unsafe fn store_partial(self, target: *mut f32, count: usize, value: __m256) {
         // SAFETY: as above; lanes that the mask leaves out are not written.
         unsafe { _mm256_maskstore_ps(target, mask(count), value) }
     }
 
     #[inline(always)]
+    // SAFETY: what the trait asks of the caller.
     unsafe fn load_columns(self, source: *const f32, stride: usize) -> [__m256; 4] {
         // SAFETY: as above; rows `i` and `i + 4` are the halves of a vector.
         unsafe {
@@ -297,6 +305,7 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    // SAFETY: what the trait asks of the caller.
     unsafe fn load_halves(self, first: *const f32, second: *const f32) -> __m256 {
         // SAFETY: as above.
         unsafe { _mm256_set_m128(_mm_loadu_ps(second), _mm_loadu_ps(first)) }
@@ -309,6 +318,7 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    // SAFETY: what the trait asks of the caller.
     unsafe fn keep_live(
         self,
         values: __m256,

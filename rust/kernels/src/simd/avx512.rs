@@ -133,6 +133,7 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    // SAFETY: what the trait asks of the caller.
     unsafe fn compress(
         self,
         value: __m512,
@@ -152,12 +153,14 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    // SAFETY: what the trait asks of the caller.
     unsafe fn load_index(self, source: *const u8, count: usize) -> __m512i {
         // SAFETY: as above; bytes that the mask leaves out are not read.
         unsafe { _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask(count), source.cast())) }
     }
 
     #[inline(always)]
+    // SAFETY: what the trait asks of the caller.
     unsafe fn store_index(self, target: *mut u8, count: usize, value: __m512i) {
         // SAFETY: as above; bytes that the mask leaves out are not written.
         unsafe {
@@ -182,30 +185,35 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    // SAFETY: what the trait asks of the caller.
     unsafe fn load(self, source: *const f32) -> __m512 {
         // SAFETY: as above.
         unsafe { _mm512_loadu_ps(source) }
     }
 
     #[inline(always)]
+    // SAFETY: what the trait asks of the caller.
     unsafe fn load_partial(self, source: *const f32, count: usize) -> __m512 {
         // SAFETY: as above; lanes that the mask leaves out are not read.
         unsafe { _mm512_maskz_loadu_ps(mask(count), source) }
     }
 
     #[inline(always)]
+    // SAFETY: what the trait asks of the caller.
     unsafe fn store(self, target: *mut f32, value: __m512) {
         // SAFETY: as above.
         unsafe { _mm512_storeu_ps(target, value) }
     }
 
     #[inline(always)]
+    // SAFETY: what the trait asks of the caller.
     unsafe fn store_partial(self, target: *mut f32, count: usize, value: __m512) {
         // SAFETY: as above; lanes that the mask leaves out are not written.
         unsafe { _mm512_mask_storeu_ps(target, mask(count), value) }
     }
 
     #[inline(always)]
+    // SAFETY: what the trait asks of the caller.
     unsafe fn load_columns(self, source: *const f32, stride: usize) -> [__m512; 4] {
         // SAFETY: as above; rows `i`, `i + 4`, `i + 8` and `i + 12` are the quarters of a vector.
         unsafe {
@@ -276,6 +284,7 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    // SAFETY: what the trait asks of the caller.
     unsafe fn load_halves(self, first: *const f32, second: *const f32) -> __m512 {
         // SAFETY: as above.
         unsafe {
@@ -292,6 +301,7 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    // SAFETY: what the trait asks of the caller.
     unsafe fn keep_live(
         self,
         values: __m512,

@@ -72,6 +72,7 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    // SAFETY: what the trait asks of the caller.
     unsafe fn store_index(self, target: *mut u8, count: usize, value: u32x4) {
         let bytes = value.to_array().map(|lane| lane as u8);
         // SAFETY: the caller promises `count <= 4` writable bytes.
@@ -89,6 +90,7 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    // SAFETY: what the trait asks of the caller.
     unsafe fn load_index(self, source: *const u8, count: usize) -> u32x4 {
         let mut bytes = [0; 4];
         // SAFETY: the caller promises `count <= 4` readable bytes.
@@ -103,12 +105,14 @@ impl Simd for Portable {
     fn prefetch_l2<T>(self, _: *const T) {}
 
     #[inline(always)]
+    // SAFETY: what the trait asks of the caller.
     unsafe fn load(self, source: *const f32) -> f32x4 {
         // SAFETY: the caller promises four readable floats.
         f32x4::from(unsafe { source.cast::<[f32; 4]>().read_unaligned() })
     }
 
     #[inline(always)]
+    // SAFETY: what the trait asks of the caller.
     unsafe fn load_partial(self, source: *const f32, count: usize) -> f32x4 {
         let mut lanes = [0.0; 4];
         // SAFETY: the caller promises `count < 4` readable floats; no others are read.
@@ -117,12 +121,14 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    // SAFETY: what the trait asks of the caller.
     unsafe fn store(self, target: *mut f32, value: f32x4) {
         // SAFETY: the caller promises four writable floats.
         unsafe { target.cast::<[f32; 4]>().write_unaligned(value.to_array()) }
     }
 
     #[inline(always)]
+    // SAFETY: what the trait asks of the caller.
     unsafe fn store_partial(self, target: *mut f32, count: usize, value: f32x4) {
         let lanes = value.to_array();
         // SAFETY: the caller promises `count < 4` writable floats; no others are written.
@@ -130,6 +136,7 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    // SAFETY: what the trait asks of the caller.
     unsafe fn load_columns(self, source: *const f32, stride: usize) -> [f32x4; 4] {
         // SAFETY: the caller promises four readable floats of each of four rows.
         f32x4::transpose([0, 1, 2, 3].map(|row| unsafe { self.load(source.add(row * stride)) }))
@@ -155,6 +162,7 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    // SAFETY: what the trait asks of the caller.
     unsafe fn load_halves(self, first: *const f32, second: *const f32) -> f32x4 {
         // SAFETY: the caller promises two readable floats at each.
         cast(unsafe { [first, second].map(|half| half.cast::<[f32; 2]>().read_unaligned()) })
@@ -167,6 +175,7 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    // SAFETY: what the trait asks of the caller.
     unsafe fn keep_live(
         self,
         values: f32x4,

@@ -53,6 +53,7 @@ unsafe impl<'a, T: Sync> Parts for Chunks<'a, T> {
         Some(self.slice.len().div_ceil(self.size))
     }
 
+    // SAFETY: what the trait asks of the caller.
     unsafe fn part(&self, index: usize) -> &'a [T] {
         let start = index * self.size;
         &self.slice[start..self.slice.len().min(start + self.size)]
@@ -85,6 +86,7 @@ unsafe impl<'a, T: Send> Parts for ChunksMut<'a, T> {
         Some(if self.length == 0 { 0 } else { self.length / self.frame * self.per_frame() })
     }
 
+    // SAFETY: what the trait asks of the caller.
     unsafe fn part(&self, index: usize) -> &'a mut [T] {
         let before = index % self.per_frame() * self.size;
         let start = index / self.per_frame() * self.frame + before;
@@ -177,6 +179,7 @@ unsafe impl<'a, T: Send> Parts for TilesMut<'a, T> {
         Some(self.whole.rows.div_ceil(self.rows) * self.per_row())
     }
 
+    // SAFETY: what the trait asks of the caller.
     unsafe fn part(&self, index: usize) -> TileMut<'a, T> {
         let row = index / self.per_row() * self.rows;
         let column = index % self.per_row() * self.columns;
@@ -204,6 +207,7 @@ macro_rules! parts_of_tuples {
                 Some(first)
             }
 
+            // SAFETY: what the trait asks of the caller.
             unsafe fn part(&self, index: usize) -> Self::Part {
                 // SAFETY: the caller's promise, handed on.
                 unsafe { ($(self.$field.part(index),)+) }
